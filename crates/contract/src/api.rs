@@ -1,0 +1,484 @@
+//! Bodies of the public and the admin listener.
+
+use std::collections::BTreeMap;
+
+use domain::{
+    BuyerId, Currency, Money, MoneyError, OrderId, OrderStatus, SaleId, SaleState, SaleTerms, TermsError,
+    UnixMillis,
+};
+use serde::{Deserialize, Serialize};
+
+/// Largest request body in bytes.
+pub const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// A sale as buyers see it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Sale {
+    /// Its id.
+    #[serde(with = "crate::text")]
+    pub id: SaleId,
+    /// Its title.
+    pub title: String,
+    /// Price of one unit, in minor units.
+    pub price_cents: i64,
+    /// ISO 4217.
+    pub currency: String,
+    /// Units offered in all.
+    pub stock: u32,
+    /// Live units one buyer may hold.
+    pub per_user_limit: u32,
+    /// First moment of selling.
+    pub opens_at: i64,
+    /// First moment after selling.
+    pub ends_at: i64,
+    /// Seconds an order may stay unpaid.
+    pub pay_within_s: u32,
+}
+
+impl Sale {
+    /// The sale with these terms, as the wire shows it.
+    #[must_use]
+    pub fn new(id: &SaleId, terms: &SaleTerms) -> Self {
+        Self {
+            id: id.clone(),
+            title: terms.title.clone(),
+            price_cents: terms.price.cents,
+            currency: terms.price.currency.to_string(),
+            stock: terms.stock,
+            per_user_limit: terms.per_user_limit,
+            opens_at: terms.opens_at.0,
+            ends_at: terms.ends_at.0,
+            pay_within_s: terms.pay_within_s,
+        }
+    }
+}
+
+/// `GET /api/v1/sales`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SaleList {
+    /// All sales, by opening time.
+    pub sales: Vec<Sale>,
+}
+
+/// A sale as operators see it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AdminSale {
+    /// What buyers see.
+    #[serde(flatten)]
+    pub sale: Sale,
+    /// Its state now ([`SaleState::as_str`]).
+    pub state: String,
+    /// The buy path, secret until the sale opens.
+    pub buy: String,
+    /// The ledger's epoch of the sale's stock state.
+    pub epoch: u64,
+    /// When it was created.
+    pub created_at: i64,
+}
+
+/// `GET /admin/v1/sales`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AdminSaleList {
+    /// All sales, by opening time.
+    pub sales: Vec<AdminSale>,
+}
+
+/// `POST /admin/v1/sales`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewSale {
+    /// Minted when absent.
+    #[serde(default, with = "crate::text::option", skip_serializing_if = "Option::is_none")]
+    pub id: Option<SaleId>,
+    /// 1 to 200 bytes.
+    pub title: String,
+    /// Price of one unit, in minor units.
+    pub price_cents: i64,
+    /// ISO 4217.
+    pub currency: String,
+    /// Units.
+    pub stock: u32,
+    /// Live units one buyer may hold.
+    pub per_user_limit: u32,
+    /// Unix milliseconds; may be past.
+    pub opens_at: i64,
+    /// Unix milliseconds.
+    pub ends_at: i64,
+    /// Seconds.
+    pub pay_within_s: u32,
+}
+
+/// Why a new sale's terms are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NewSaleError {
+    /// Not a currency.
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+    /// A term out of range.
+    #[error(transparent)]
+    Terms(#[from] TermsError),
+}
+
+impl NewSale {
+    /// The terms, checked.
+    ///
+    /// # Errors
+    /// The first term that cannot be offered.
+    pub fn terms(&self) -> Result<SaleTerms, NewSaleError> {
+        let currency: Currency = self.currency.parse()?;
+        let terms = SaleTerms {
+            title: self.title.clone(),
+            price: Money { cents: self.price_cents, currency },
+            stock: self.stock,
+            per_user_limit: self.per_user_limit,
+            opens_at: UnixMillis(self.opens_at),
+            ends_at: UnixMillis(self.ends_at),
+            pay_within_s: self.pay_within_s,
+        };
+        terms.check()?;
+        Ok(terms)
+    }
+}
+
+/// `PATCH /admin/v1/sales/{id}`: title and times; what is absent stays.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SalePatch {
+    /// New title.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// New opening.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opens_at: Option<i64>,
+    /// New end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<i64>,
+}
+
+/// `POST /admin/v1/sales/{id}/restock`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restock {
+    /// Units to add, at least 1.
+    pub quantity: u32,
+}
+
+/// `GET /api/v1/sales/{sale}/gate`; at most 256 bytes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Gate {
+    /// The sale.
+    #[serde(with = "crate::text")]
+    pub sale: SaleId,
+    /// [`SaleState::as_str`].
+    pub state: String,
+    /// The stock store's clock.
+    pub now: i64,
+    /// First moment of selling.
+    pub opens_at: i64,
+    /// First moment after selling.
+    pub ends_at: i64,
+    /// From opening to end only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buy: Option<String>,
+}
+
+impl Gate {
+    /// Whether a gate in this state shows the buy path.
+    #[must_use]
+    pub fn shows_path(state: SaleState) -> bool {
+        matches!(state, SaleState::Open | SaleState::Paused | SaleState::SoldOut)
+    }
+}
+
+/// `POST {buy}/tickets`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TicketIssued {
+    /// Opaque; goes into the order request.
+    pub ticket: String,
+    /// The id the order will have.
+    #[serde(with = "crate::text")]
+    pub order_id: OrderId,
+    /// Unix milliseconds.
+    pub expires_at: i64,
+}
+
+/// `POST {buy}/orders`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlaceOrder {
+    /// From [`TicketIssued`].
+    pub ticket: String,
+    /// 1 to `per_user_limit`. Wide, so that any integer gets the answer about quantities.
+    pub quantity: i64,
+}
+
+/// The 202 to a placed order.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The ticket's order id.
+    #[serde(with = "crate::text")]
+    pub order_id: OrderId,
+    /// Its present status.
+    #[serde(with = "crate::text")]
+    pub status: OrderStatus,
+    /// Where to follow it.
+    pub status_url: String,
+}
+
+/// An order as its buyer sees it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Order {
+    /// Its id.
+    #[serde(with = "crate::text")]
+    pub order_id: OrderId,
+    /// The sale.
+    #[serde(with = "crate::text")]
+    pub sale: SaleId,
+    /// Units.
+    pub quantity: u32,
+    /// Minor units, for all units together.
+    pub amount_cents: i64,
+    /// ISO 4217.
+    pub currency: String,
+    /// Where it stands.
+    #[serde(with = "crate::text")]
+    pub status: OrderStatus,
+    /// Unix milliseconds.
+    pub created_at: i64,
+    /// Unix milliseconds; null while queued.
+    pub pay_by: Option<i64>,
+}
+
+/// `GET /api/v1/orders`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OrderList {
+    /// Newest first.
+    pub orders: Vec<Order>,
+    /// Pass as `after` for the next page; null at the end.
+    pub next: Option<String>,
+}
+
+/// `POST /api/v1/orders/{id}/payment`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PaymentStarted {
+    /// Where the buyer pays.
+    pub payment_url: String,
+    /// The provider's name for it.
+    pub reference: String,
+}
+
+/// `POST /api/v1/payments/webhook`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookEvent {
+    /// Unique per event of the provider.
+    pub event_id: String,
+    /// `payment.succeeded` or `payment.failed`.
+    #[serde(rename = "type")]
+    pub kind: WebhookKind,
+    /// The payment's reference.
+    pub reference: String,
+    /// The order it says it is for. Any text: an unknown order is recorded, not refused.
+    pub order_id: String,
+    /// Captured, in minor units.
+    pub amount_cents: i64,
+    /// ISO 4217.
+    pub currency: String,
+}
+
+/// What a webhook tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum WebhookKind {
+    /// Money was captured.
+    #[serde(rename = "payment.succeeded")]
+    Succeeded,
+    /// It was not.
+    #[serde(rename = "payment.failed")]
+    Failed,
+}
+
+/// `POST /api/v1/demo/login`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DemoLogin {
+    /// Who to be.
+    #[serde(with = "crate::text")]
+    pub user: BuyerId,
+}
+
+/// The answer to a demo login.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DemoToken {
+    /// A bearer token.
+    pub token: String,
+}
+
+/// `GET /api/v1/demo/mailbox`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Mailbox {
+    /// Newest first.
+    pub notices: Vec<crate::events::Notice>,
+}
+
+/// `GET /admin/v1/sales/{id}/ledger`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Units the sale may take.
+    pub total: u32,
+    /// The ledger's epoch.
+    pub epoch: u64,
+    /// What the stock store believes; null while it is lost or being rebuilt.
+    pub stock_store: Option<StockCounts>,
+    /// What the order store knows.
+    pub order_store: OrderCounts,
+    /// Reservations that have no row yet, in orders.
+    pub queued: u64,
+    /// Whether I3 holds now.
+    pub consistent: bool,
+}
+
+/// The stock store's side of a ledger, in units.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct StockCounts {
+    /// Free to reserve.
+    pub free: u32,
+    /// Reserved, no row yet.
+    pub reserved: u32,
+    /// Settled.
+    pub settled: u32,
+}
+
+/// The order store's side of a ledger: `taken` in units, the states in orders.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct OrderCounts {
+    /// Units of live orders.
+    pub taken: u32,
+    /// Orders to be paid.
+    pub pending_payment: u64,
+    /// Paid orders.
+    pub paid: u64,
+    /// Cancelled orders.
+    pub cancelled: u64,
+    /// Expired orders.
+    pub expired: u64,
+    /// Rejected orders.
+    pub rejected: u64,
+    /// Refunded orders.
+    pub refunded: u64,
+}
+
+/// `GET /admin/v1/audit`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Audit {
+    /// No finding.
+    pub ok: bool,
+    /// What does not hold.
+    pub findings: Vec<Finding>,
+}
+
+/// One invariant that does not hold.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Finding {
+    /// `I1` to `I5`.
+    pub invariant: String,
+    /// The sale concerned, if one.
+    #[serde(with = "crate::text::option")]
+    pub sale: Option<SaleId>,
+    /// What is wrong, with the numbers.
+    pub detail: String,
+}
+
+/// `GET /admin/v1/orders/{id}`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AdminOrder {
+    /// What its buyer sees.
+    #[serde(flatten)]
+    pub order: Order,
+    /// Whose it is.
+    #[serde(with = "crate::text")]
+    pub buyer: BuyerId,
+    /// Why it was rejected, if it was.
+    pub reason: Option<String>,
+    /// Payments, oldest first.
+    pub payments: Vec<Payment>,
+    /// Refunds, oldest first.
+    pub refunds: Vec<Refund>,
+}
+
+/// A payment of an order.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Payment {
+    /// The provider's name for it.
+    pub reference: String,
+    /// `started`, `captured` or `failed`.
+    pub status: String,
+    /// Minor units: asked for while started, captured after.
+    pub amount_cents: i64,
+    /// ISO 4217.
+    pub currency: String,
+    /// Unix milliseconds.
+    pub created_at: i64,
+}
+
+/// A refund of a captured payment.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Refund {
+    /// The payment it pays back.
+    pub reference: String,
+    /// Why.
+    pub reason: String,
+    /// `requested` or `done`.
+    pub status: String,
+    /// Minor units.
+    pub amount_cents: i64,
+    /// ISO 4217.
+    pub currency: String,
+    /// Unix milliseconds.
+    pub created_at: i64,
+}
+
+/// `GET /admin/v1/queues`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Queues {
+    /// The order lanes.
+    pub lanes: Vec<QueueInfo>,
+    /// The dead-letter queues, one a cause.
+    pub dead_letters: Vec<QueueInfo>,
+    /// Everything else, by queue name.
+    pub others: BTreeMap<String, QueueInfo>,
+}
+
+/// One queue now.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct QueueInfo {
+    /// Its name.
+    pub name: String,
+    /// Messages ready for delivery.
+    pub depth: u64,
+    /// Consumers attached.
+    pub consumers: u32,
+    /// Delivered, not yet acknowledged.
+    pub in_flight: u64,
+}
+
+/// `GET /admin/v1/dead-letters`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DeadLetters {
+    /// Oldest first, at most 100.
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+/// A message nobody could process.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// For replay.
+    pub id: String,
+    /// The queue it died in.
+    pub queue: String,
+    /// `rejected`, `expired`, `delivery_limit` or `maxlen`.
+    pub reason: String,
+    /// Unix milliseconds.
+    pub died_at: i64,
+    /// Its body, as text.
+    pub body: String,
+}

@@ -1,0 +1,132 @@
+//! What every broker declares: exchanges, queues, bindings and their limits. One table for all
+//! adapters, so that the embedded broker and RabbitMQ cannot drift apart.
+
+use contract::events::{Channel, EventKind};
+
+use crate::port::Subscription;
+
+/// Direct exchange of orders, fences and barriers; routing key = lane.
+pub const ORDERS: &str = "seckill.orders";
+/// Topic exchange of events.
+pub const EVENTS: &str = "seckill.events";
+/// Fanout exchange of sale states.
+pub const BROADCAST: &str = "seckill.broadcast";
+/// Headers exchange of notices, by `channel` and `priority`.
+pub const NOTICES: &str = "seckill.notices";
+/// Headers exchange of dead letters, by cause.
+pub const DEAD: &str = "seckill.dead";
+
+/// Messages a lane holds at most; more are refused (not dead-lettered).
+pub const LANE_MESSAGES_MAX: u64 = 1_000_000;
+/// Messages a subscription holds at most; more are refused, and the outbox keeps them.
+pub const SUBSCRIPTION_MESSAGES_MAX: u64 = 1_000_000;
+/// Notices a channel holds at most; the oldest give way, to the dead letters.
+pub const NOTICES_MAX: u64 = 100_000;
+/// Dead letters a cause holds at most; the oldest give way.
+pub const DEAD_LETTERS_MAX: u64 = 100_000;
+/// Deliveries without acknowledgement before a message is dead-lettered. A backstop only: a killed
+/// consumer counts against every message it held, so a low limit would kill good orders.
+pub const DELIVERY_LIMIT: u32 = 100;
+/// How long a message may wait in a lane or subscription, in milliseconds (a week).
+pub const MESSAGE_TTL_MS: i64 = 7 * 24 * 3600 * 1000;
+
+/// Why a message became a dead letter; the header `x-first-death-reason`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Cause {
+    /// A consumer said it can never be processed.
+    Rejected,
+    /// It waited longer than its queue allows.
+    Expired,
+    /// It was delivered too often.
+    DeliveryLimit,
+    /// Its queue was full and it was the oldest (notices only).
+    MaxLen,
+}
+
+impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 4] = [Self::Rejected, Self::Expired, Self::DeliveryLimit, Self::MaxLen];
+
+    /// The header's value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::DeliveryLimit => "delivery_limit",
+            Self::MaxLen => "maxlen",
+        }
+    }
+
+    /// The queue that collects it.
+    #[must_use]
+    pub fn queue(self) -> String {
+        format!("seckill.dead.{}", self.as_str())
+    }
+}
+
+/// The queue of a lane.
+#[must_use]
+pub fn lane_queue(lane: u16) -> String {
+    format!("seckill.orders.lane-{lane}")
+}
+
+/// The queue of a subscription.
+#[must_use]
+pub fn subscription_queue(subscription: Subscription) -> String {
+    match subscription {
+        Subscription::Inventory => "seckill.inventory".into(),
+        Subscription::Notify => "seckill.notify".into(),
+        Subscription::Notices(channel) => format!("seckill.notices.{}", channel.as_str()),
+    }
+}
+
+/// Every durable subscription.
+pub const SUBSCRIPTIONS: [Subscription; 5] = [
+    Subscription::Inventory,
+    Subscription::Notify,
+    Subscription::Notices(Channel::Email),
+    Subscription::Notices(Channel::Sms),
+    Subscription::Notices(Channel::Shipping),
+];
+
+/// The topic patterns a subscription is bound by; empty for notices, which are routed by headers.
+#[must_use]
+pub fn patterns(subscription: Subscription) -> &'static [&'static str] {
+    match subscription {
+        Subscription::Inventory => &["order.*", "ledger.*"],
+        Subscription::Notify => &["order.*"],
+        Subscription::Notices(_) => &[],
+    }
+}
+
+/// Whether a topic pattern (`*` is one word) matches an event's routing key.
+#[must_use]
+pub fn matches(pattern: &str, kind: EventKind) -> bool {
+    let mut words = kind.routing_key().split('.');
+    pattern.split('.').all(|p| words.next().is_some_and(|w| p == "*" || p == w)) && words.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_is_exactly_one_word() {
+        assert!(matches("order.*", EventKind::OrderPaid));
+        assert!(matches("ledger.barrier", EventKind::BarrierReached));
+        assert!(!matches("*", EventKind::OrderPaid));
+        assert!(!matches("order.*", EventKind::BarrierReached));
+        assert!(!matches("order.paid.*", EventKind::OrderPaid));
+    }
+
+    #[test]
+    fn every_event_reaches_a_subscription() {
+        for kind in EventKind::ALL {
+            assert!(
+                SUBSCRIPTIONS.iter().any(|s| patterns(*s).iter().any(|p| matches(p, kind))),
+                "{kind:?} would be unroutable"
+            );
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The stock store: the fast, losable filter in front of the ledger.
+//!
+//! [`StockStore`] is the port. Every operation is atomic for its sale and idempotent by reservation
+//! id, and every store answers *unknown* for a sale whose state it has lost. [`contract_suite`] is
+//! what every adapter must pass.
+
+#[cfg(any(test, feature = "contract-suite"))]
+pub mod contract_suite;
+mod memory;
+mod port;
+
+pub use memory::MemoryStock;
+pub use port::{
+    ClosedBecause, Held, Peek, Rebuild, Released, Reserve, Reserved, SaleView, Snapshot, StockConfig,
+    StockError, StockStore,
+};

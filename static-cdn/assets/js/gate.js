@@ -1,0 +1,67 @@
+// Watches one sale's gate: asks it at the pace `schedule.js` sets, rests while the tab is hidden, keeps the
+// clock in step. It reports; it decides nothing.
+
+import { get, paths } from "./api.js";
+import { gatePollMs, gateRetryMs } from "./schedule.js";
+
+export function watchGate({ sale, clock, onGate, onTrouble, floorMs = 0 }) {
+  let latest = null;
+  let failures = 0;
+  let timer = null;
+  let asking = null;
+  let stopped = false;
+
+  async function ask() {
+    clearTimeout(timer);
+    const answer = await get(paths.gate(sale));
+    if (stopped) return;
+    if (answer.ok) {
+      failures = 0;
+      latest = answer.body;
+      clock.observe(latest.now, answer.sentAt, answer.receivedAt);
+      onGate(latest, answer.sentAt);
+      plan(gatePollMs({ state: latest.state, msToOpen: latest.opens_at - clock.now(), random: Math.random(), floorMs }));
+    } else {
+      failures += 1;
+      const waitMs = gateRetryMs({ failures, retryAfterMs: answer.retryAfterMs, random: Math.random() });
+      onTrouble(answer, failures);
+      plan(answer.code === "sale_not_found" ? null : waitMs);
+    }
+  }
+
+  /** However many want to know at once, one request is under way. */
+  function refresh() {
+    asking ??= ask().finally(() => (asking = null));
+    return asking;
+  }
+
+  function plan(waitMs) {
+    clearTimeout(timer);
+    if (stopped || waitMs === null || document.hidden) return;
+    timer = setTimeout(refresh, waitMs);
+  }
+
+  function visibility() {
+    clearTimeout(timer);
+    if (document.hidden || latest?.state === "ended") return;
+    // The machine may have slept: what the clock learned before may be stale.
+    clock.forget();
+    refresh();
+  }
+  const wake = () => failures > 0 && refresh();
+
+  document.addEventListener("visibilitychange", visibility);
+  addEventListener("online", wake);
+  refresh();
+
+  return {
+    refresh,
+    latest: () => latest,
+    stop() {
+      stopped = true;
+      clearTimeout(timer);
+      document.removeEventListener("visibilitychange", visibility);
+      removeEventListener("online", wake);
+    },
+  };
+}

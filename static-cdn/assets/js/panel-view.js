@@ -1,0 +1,96 @@
+// What the buying panel says and offers, for everything that can be known about a sale. Pure: facts in,
+// one view out. The order of the questions is the order of what matters to the buyer: their order, the
+// purchase under way, the answer to their last press, and only then the state of the sale.
+
+import { dayAndTime, minutesSeconds } from "./format.js";
+import { orderView } from "./order-view.js";
+import { refusalView } from "./refusal-view.js";
+
+const BUY = { action: "buy", label: "Buy now" };
+const waiting = (label) => ({ action: "buy", label, disabled: true });
+const SIGN_IN = { action: "sign-in", label: "Sign in now, be quicker then" };
+
+const GATE_VIEWS = {
+  upcoming: ({ gate, now, user }) => {
+    const opening = gate.opens_at <= now;
+    return {
+      tone: "calm",
+      icon: "clock",
+      title: opening ? "Opening…" : "Opens soon",
+      text: opening ? "Any moment now. No need to reload." : `${dayAndTime(gate.opens_at)}, your time. The button wakes up by itself.`,
+      timer: { kind: "opens", to: gate.opens_at, label: "Opens in" },
+      primary: waiting(opening ? "Opening…" : "Not open yet"),
+      secondary: user ? [] : [SIGN_IN],
+    };
+  },
+  open: ({ gate, sale }) =>
+    gate.buy
+      ? {
+          tone: "live",
+          icon: "bolt",
+          title: "On sale now",
+          text: `First come, first served. Once you have a place, there are ${minutesSeconds(sale.pay_within_s * 1000)} minutes to pay.`,
+          timer: { kind: "ends", to: gate.ends_at, label: "Ends in" },
+          quantity: sale.per_user_limit > 1,
+          primary: BUY,
+        }
+      : { tone: "wait", icon: "clock", title: "Opening…", text: "Any moment now. No need to reload.", busy: true, primary: waiting("Opening…") },
+  paused: () => ({
+    tone: "warn",
+    icon: "pause",
+    title: "Paused for a moment",
+    text: "The shop has stopped the sale for now. Stay here: this page goes on by itself when the sale does.",
+    primary: waiting("Paused"),
+  }),
+  sold_out: () => ({
+    tone: "calm",
+    icon: "bag",
+    title: "Sold out, for now",
+    text: "Every unit is taken, but units that stay unpaid come back on sale. Keep this page open: it notices by itself.",
+    primary: waiting("Sold out"),
+  }),
+  ended: ({ gate, now }) => ({
+    tone: "calm",
+    icon: "flag",
+    title: "This sale has ended",
+    text: gate.ends_at <= now ? `It closed ${dayAndTime(gate.ends_at)}. Thank you for coming by.` : "It closed early. Thank you for coming by.",
+    primary: { action: "home", label: "See other sales" },
+  }),
+};
+
+function attemptView({ step, status, code, tries = 0, retryAt, triesMax, holdsTicket }) {
+  if (step !== "waiting") {
+    const title = step === "ticket" ? "Getting your place…" : "Placing your order…";
+    return { key: `attempt-${step}`, tone: "wait", icon: "ticket", title, text: "This takes a moment. Please keep the page open.", busy: true, primary: { ...BUY, label: "One moment…", busy: true } };
+  }
+  const timer = { kind: "retry", to: retryAt, label: "Next try in" };
+  const same = holdsTicket ? " Your ticket is kept, so you cannot buy twice by mistake." : "";
+  const common = { timer, busy: true, primary: { ...BUY, label: "Trying for you…", busy: true } };
+  if (status === 429) {
+    return { key: "attempt-limited", tone: "warn", icon: "slow", title: "A little too quick", text: `The shop asks us to slow down. We go on by ourselves.${same}`, ...common };
+  }
+  if (status === 0) {
+    return { key: "attempt-unreachable", tone: "bad", icon: "offline", title: "No connection", text: `We keep trying.${same}`, ...common };
+  }
+  const counted = `Try ${tries + 1} of ${triesMax}.`;
+  return { key: `attempt-busy-${code}`, tone: "wait", icon: "crowd", title: "Very busy right now", text: `Many people want this. No need to press again: we keep asking for you. ${counted}${same}`, ...common };
+}
+
+/** Facts: `sale, gate, now, user, attempt, refusal, order, paying, trouble` (those unknown are null). */
+export function panelView(facts) {
+  const { sale, gate, order, attempt, refusal, trouble, now } = facts;
+  if (trouble?.code === "sale_not_found") {
+    return { key: "unknown", tone: "calm", icon: "bag", title: "There is no such sale", text: "The link may be old or mistyped.", primary: { action: "home", label: "See all sales" }, secondary: [] };
+  }
+  const canBuy = gate?.state === "open" && Boolean(gate.buy);
+  let view;
+  if (order) {
+    const mayBuyMore = canBuy && sale !== null && order.quantity < sale.per_user_limit;
+    view = orderView({ order, now, paying: facts.paying, canBuy, mayBuyMore });
+  } else if (attempt) view = attemptView(attempt);
+  else if (refusal) view = refusalView({ refusal, canBuy });
+  else if (gate && sale) view = { key: `gate-${gate.state}`, ...GATE_VIEWS[gate.state](facts) };
+  else if (trouble) view = { key: "unreachable", tone: "bad", icon: "offline", title: "The shop can't be reached", text: "Please check your connection. This page keeps trying by itself.", primary: waiting("Waiting for the shop…") };
+  else view = { key: "loading", tone: "calm", icon: "clock", title: "Asking the shop…", text: "", busy: true, primary: waiting("One moment…") };
+  return { timer: null, quantity: false, busy: false, primary: null, secondary: [], ...view };
+}

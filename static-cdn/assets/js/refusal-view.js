@@ -1,0 +1,70 @@
+// What a buyer is told when a purchase ended without an order: one view per code of the contract.
+
+import { units } from "./format.js";
+
+const TRY_AGAIN = { action: "buy", label: "Try again" };
+const ORDERS = { action: "my-order", label: "Show my order" };
+
+const state = (icon, title, text, label) => () => ({
+  tone: "calm",
+  icon,
+  title,
+  text,
+  primary: { action: "buy", label, disabled: true },
+});
+
+const VIEWS = {
+  unauthenticated: () => ({
+    tone: "warn",
+    icon: "person",
+    title: "Please sign in to buy",
+    text: "You are not signed in, or it was too long ago. Nothing is lost.",
+    primary: { action: "sign-in-and-buy", label: "Sign in and buy" },
+  }),
+  limit_reached: () => ({
+    tone: "calm",
+    icon: "check",
+    title: "You already have yours",
+    text: "This sale has a limit per person, and your orders have reached it. It counts again once one of them is cancelled or runs out.",
+    primary: ORDERS,
+  }),
+  not_enough: ({ refusal }) => {
+    const n = refusal.body?.available ?? 0;
+    return {
+      tone: "warn",
+      icon: "bag",
+      title: n > 0 ? `Only ${n} left` : "Not that many left",
+      text: n > 0 ? `You asked for more than there is just now. ${n === 1 ? "One unit" : units(n)} can still be yours.` : "Fewer are left than you asked for.",
+      quantity: n === 0,
+      primary: n > 0 ? { action: "take", label: `Take ${n}`, quantity: n } : TRY_AGAIN,
+      secondary: [{ action: "dismiss", label: "No, thank you" }],
+    };
+  },
+  rate_limited: () => ({ tone: "warn", icon: "slow", title: "A little too quick", text: "The shop asks for a short break. Wait a few seconds, then try again.", primary: TRY_AGAIN }),
+  unreachable: () => ({
+    tone: "bad",
+    icon: "offline",
+    title: "The shop can't be reached",
+    text: "Please check your connection. If a place was given to you, trying again finds it: you cannot buy twice by mistake.",
+    primary: TRY_AGAIN,
+  }),
+  sold_out: state("bag", "Sold out, for now", "Someone was a moment quicker. Units that stay unpaid come back on sale; keep this page open, it notices by itself.", "Sold out"),
+  paused: state("pause", "Paused for a moment", "The shop has stopped the sale for now. Stay here: this page goes on by itself when the sale does.", "Paused"),
+  not_open: state("clock", "Not open yet", "A blink too early. The button wakes up by itself.", "Not open yet"),
+  ended: state("flag", "This sale has ended", "It closed just now.", "Ended"),
+  invalid_ticket: () => ({ tone: "warn", icon: "ticket", title: "Your ticket ran out", text: "It was good for a short time only. Nothing was charged; a new one is a press away.", primary: TRY_AGAIN }),
+  unknown_path: () => ({ tone: "warn", icon: "back", title: "This page is out of date", text: "The sale has moved on since it was loaded.", primary: { action: "reload", label: "Reload the page" } }),
+  order_not_found: () => ({ tone: "warn", icon: "bag", title: "We can't find that order", text: "It may belong to another account.", primary: { action: "orders", label: "See my orders" }, secondary: [{ action: "dismiss", label: "Back to the sale" }] }),
+  busy: () => ({ tone: "wait", icon: "crowd", title: "Still too busy", text: "We asked several times. Your ticket is kept, so trying again goes on where we stopped.", primary: TRY_AGAIN }),
+  other: () => ({ tone: "bad", icon: "cross", title: "That did not work", text: "Something went wrong on the way, and nothing was charged. Please try again.", primary: TRY_AGAIN }),
+};
+
+/** These follow the sale's state: the next word from the gate outdates them. */
+export const followsGate = (code) => ["sold_out", "paused", "not_open", "ended"].includes(code);
+
+export function refusalView({ refusal, canBuy }) {
+  const busy = refusal.status >= 500;
+  const code = VIEWS[refusal.code] ? refusal.code : busy ? "busy" : "other";
+  const view = VIEWS[code]({ refusal });
+  return { key: `refusal-${code}`, secondary: canBuy && code === "limit_reached" ? [{ action: "dismiss", label: "Back to the sale" }] : [], ...view };
+}

@@ -187,4 +187,3 @@ pub enum LateOutcome {
     /// The stock state is being rebuilt: ask again.
     Rebuilding,
 }
-

@@ -164,12 +164,7 @@ mod tests {
     use super::*;
 
     fn inputs() -> StateInputs {
-        StateInputs {
-            phase: Phase::Active,
-            opens_at: UnixMillis(10),
-            ends_at: UnixMillis(20),
-            free: 1,
-        }
+        StateInputs { phase: Phase::Active, opens_at: UnixMillis(10), ends_at: UnixMillis(20), free: 1 }
     }
 
     #[test]

@@ -1,1 +1,16 @@
-//! x
+//! What every service shares: settings, secrets, telemetry, health, shutdown, and HTTP at both ends.
+//!
+//! A service is a function of (config, dependencies, listeners, shutdown); this crate holds what those
+//! four are made of, and nothing that only one service needs.
+
+mod clock;
+pub mod health;
+pub mod http;
+pub mod lifecycle;
+mod secret;
+pub mod settings;
+pub mod telemetry;
+
+pub use clock::SystemClock;
+pub use secret::Secret;
+pub use settings::{Settings, SettingsError};

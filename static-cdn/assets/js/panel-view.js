@@ -2,9 +2,12 @@
 // one view out. The order of the questions is the order of what matters to the buyer: their order, the
 // purchase under way, the answer to their last press, and only then the state of the sale.
 
-import { dayAndTime, minutesSeconds } from "./format.js";
+import { dayAndTime, spanInWords } from "./format.js";
 import { orderView } from "./order-view.js";
 import { refusalView } from "./refusal-view.js";
+
+// A countdown to an end that is hours away only makes people nervous.
+const ENDING_MS = 3_600_000;
 
 const BUY = { action: "buy", label: "Buy now" };
 const waiting = (label) => ({ action: "buy", label, disabled: true });
@@ -16,21 +19,21 @@ const GATE_VIEWS = {
     return {
       tone: "calm",
       icon: "clock",
-      title: opening ? "Opening…" : "Opens soon",
-      text: opening ? "Any moment now. No need to reload." : `${dayAndTime(gate.opens_at)}, your time. The button wakes up by itself.`,
+      title: opening ? "Opening…" : `Opens ${dayAndTime(gate.opens_at)}`,
+      text: opening ? "Any moment now. No need to reload." : "In your time. The button wakes up by itself; no need to reload.",
       timer: { kind: "opens", to: gate.opens_at, label: "Opens in" },
       primary: waiting(opening ? "Opening…" : "Not open yet"),
       secondary: user ? [] : [SIGN_IN],
     };
   },
-  open: ({ gate, sale }) =>
+  open: ({ gate, sale, now }) =>
     gate.buy
       ? {
           tone: "live",
           icon: "bolt",
-          title: "On sale now",
-          text: `First come, first served. Once you have a place, there are ${minutesSeconds(sale.pay_within_s * 1000)} minutes to pay.`,
-          timer: { kind: "ends", to: gate.ends_at, label: "Ends in" },
+          title: "First come, first served",
+          text: `Once you have a place, it is yours for ${spanInWords(sale.pay_within_s * 1000)}: time enough to pay.`,
+          timer: gate.ends_at - now < ENDING_MS ? { kind: "ends", to: gate.ends_at, label: "Ends in" } : null,
           quantity: sale.per_user_limit > 1,
           primary: BUY,
         }

@@ -1,0 +1,191 @@
+//! A small HTTP client for the services' calls to each other: pooled, bounded, JSON.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use contract::{Code, Problem};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::ApiError;
+use crate::Secret;
+
+/// How long a whole call may take.
+const CALL_WAIT_MS_MAX: u64 = 5_000;
+/// How long connecting may take.
+const CONNECT_WAIT_MS_MAX: u64 = 1_000;
+/// Largest answer read into memory, in bytes.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Idle connections kept per host.
+const IDLE_CONNECTIONS_MAX: usize = 64;
+
+/// Why a call has no usable answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ClientError {
+    /// No answer came within the bound.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The other service answered with a problem.
+    #[error("{} {}: {}", .0.status, .0.code, .0.detail)]
+    Problem(Box<Problem>),
+    /// The answer is not what the contract says.
+    #[error("an answer that cannot be understood: {0}")]
+    Garbled(String),
+}
+
+impl ClientError {
+    /// The contract's code of the problem, if the other side answered with one.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Self::Problem(problem) => Code::ALL.iter().copied().find(|c| c.as_str() == problem.code),
+            _ => None,
+        }
+    }
+}
+
+impl From<ClientError> for ApiError {
+    /// Passes a refusal on; what is broken behind this service is "unavailable" to its clients.
+    fn from(error: ClientError) -> Self {
+        match (&error, error.code()) {
+            (ClientError::Problem(problem), Some(code)) if problem.status < 500 => {
+                let mut passed = Self::new(code, problem.detail.clone());
+                passed.available = problem.available;
+                passed
+            }
+            _ => {
+                tracing::warn!(%error, "a call to another service failed");
+                Self::new(Code::Unavailable, "A part of the platform does not answer right now.")
+            }
+        }
+    }
+}
+
+/// An answer as it came.
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// A client of one other service.
+#[derive(Clone)]
+pub struct HttpClient {
+    base: String,
+    authorization: Option<HeaderValue>,
+    client: Client<HttpConnector, Full<Bytes>>,
+}
+
+impl HttpClient {
+    /// A client of the service at `base` (`http://host:port`), showing `token` if there is one.
+    #[must_use]
+    pub fn new(base: &str, token: Option<&Secret>) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(Duration::from_millis(CONNECT_WAIT_MS_MAX)));
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .build(connector);
+        let authorization = token.and_then(|t| {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", t.expose())).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        });
+        Self { base: base.trim_end_matches('/').to_owned(), authorization, client }
+    }
+
+    /// `GET path`, as JSON.
+    ///
+    /// # Errors
+    /// No answer, a problem, or another shape.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        json(self.send(Method::GET, path, HeaderMap::new(), Bytes::new()).await?)
+    }
+
+    /// A request with a JSON body, answered by JSON.
+    ///
+    /// # Errors
+    /// No answer, a problem, or another shape.
+    pub async fn call<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &B,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|e| ClientError::Garbled(e.to_string()))?;
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        json(self.send(method, path, headers, body.into()).await?)
+    }
+
+    /// A request as it is, and its answer as it comes, whatever its status.
+    ///
+    /// # Errors
+    /// Only when no answer came.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Reply, ClientError> {
+        let unreachable = |why: &dyn std::fmt::Display| {
+            ClientError::Unreachable(format!("{} does not answer: {why}", self.base))
+        };
+        let exchange = async {
+            let response = self.stream(method, path, headers, body).await?;
+            let (parts, body) = response.into_parts();
+            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|e| unreachable(&e))?;
+            Ok(Reply { status: parts.status, headers: parts.headers, body: body.to_bytes() })
+        };
+        tokio::time::timeout(Duration::from_millis(CALL_WAIT_MS_MAX), exchange)
+            .await
+            .map_err(|_| unreachable(&format_args!("nothing within {CALL_WAIT_MS_MAX} ms")))?
+    }
+
+    /// A request whose answer is read as it streams in; only connecting is bounded.
+    ///
+    /// # Errors
+    /// When no answer began.
+    pub async fn stream(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<hyper::Response<Body>, ClientError> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        if let Some(all) = request.headers_mut() {
+            *all = headers;
+            if let Some(authorization) = &self.authorization {
+                all.insert(header::AUTHORIZATION, authorization.clone());
+            }
+        }
+        let request = request.body(Full::new(body)).map_err(|e| ClientError::Garbled(e.to_string()))?;
+        match self.client.request(request).await {
+            Ok(response) => Ok(response.map(Body::new)),
+            Err(e) => Err(ClientError::Unreachable(format!("{} does not answer: {e}", self.base))),
+        }
+    }
+}
+
+fn json<T: DeserializeOwned>(reply: Reply) -> Result<T, ClientError> {
+    if reply.status.is_success() {
+        return serde_json::from_slice(&reply.body).map_err(|e| ClientError::Garbled(e.to_string()));
+    }
+    match serde_json::from_slice::<Problem>(&reply.body) {
+        Ok(problem) => Err(ClientError::Problem(Box::new(problem))),
+        Err(_) => Err(ClientError::Garbled(format!("status {}", reply.status))),
+    }
+}

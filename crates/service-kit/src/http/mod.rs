@@ -1,0 +1,15 @@
+//! HTTP at both ends: the server with its limits, strict bodies, problem answers, and a small client.
+
+mod answer;
+mod auth;
+mod client;
+mod extract;
+mod request_id;
+mod server;
+
+pub use answer::{ApiError, problem_fallbacks};
+pub use auth::{bearer, require_bearer};
+pub use client::{ClientError, HttpClient, Reply};
+pub use extract::StrictJson;
+pub use request_id::{RequestId, RequestIds, X_REQUEST_ID, with_request_id};
+pub use server::{ServerLimits, bind, serve};

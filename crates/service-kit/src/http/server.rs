@@ -1,0 +1,144 @@
+//! The HTTP server: hyper with timeouts that fire, a cap on connections, and a bounded drain.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::lifecycle::Failure;
+
+/// Header bytes of a request at most.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// Header fields of a request at most.
+const HEADER_FIELDS_MAX: usize = 64;
+/// Concurrent streams of an HTTP/2 connection at most.
+const STREAMS_MAX: u32 = 64;
+/// HTTP/2 streams a peer may reset before they were answered, before the connection is cut.
+const RESET_STREAMS_MAX: usize = 32;
+/// Waiting time after `accept` failed (usually: too many open files).
+const ACCEPT_RETRY_MS: u64 = 50;
+
+/// What one listener grants its clients.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerLimits {
+    /// Open connections at most.
+    pub connections_max: usize,
+    /// How long a request's header may take.
+    pub header_timeout: Duration,
+    /// How long a stopping server waits for requests under way.
+    pub drain: Duration,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self { connections_max: 4096, header_timeout: Duration::from_secs(5), drain: Duration::from_secs(10) }
+    }
+}
+
+/// Binds a listener; a taken port is one clear line.
+///
+/// # Errors
+/// When the address cannot be bound, naming the setting.
+pub async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|e| match e.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            Failure::Failed(format!("{address} is taken by another process (set {setting} to another)"))
+        }
+        _ => Failure::Failed(format!("cannot listen on {address} ({setting}): {e}")),
+    })
+}
+
+/// Serves the router until `shutdown`, then lets requests under way finish within `limits.drain`.
+pub async fn serve(listener: TcpListener, router: Router, limits: ServerLimits, shutdown: CancellationToken) {
+    let slots = Arc::new(Semaphore::new(limits.connections_max));
+    let graceful = GracefulShutdown::new();
+    let builder = Arc::new(builder(limits));
+    loop {
+        let slot = tokio::select! {
+            slot = slots.clone().acquire_owned() => slot,
+            () = shutdown.cancelled() => break,
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.cancelled() => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await;
+                continue;
+            }
+        };
+        let watcher = graceful.watcher();
+        let (router, builder) = (router.clone(), builder.clone());
+        tokio::spawn(async move {
+            let connection = watcher.watch(connection(&builder, stream, peer, router));
+            // A broken connection is the client's affair; nothing here can act on it.
+            let _ = connection.await;
+            drop(slot);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some connections did not finish in time and were cut");
+    }
+}
+
+fn builder(limits: ServerLimits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(HEADER_BYTES_MAX.max(8192))
+        .max_headers(HEADER_FIELDS_MAX)
+        .pipeline_flush(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
+        .max_header_list_size(16 * 1024)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(limits.header_timeout);
+    builder
+}
+
+fn connection(
+    builder: &auto::Builder<TokioExecutor>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+) -> auto::Connection<
+    'static,
+    TokioIo<TcpStream>,
+    impl hyper::service::Service<
+        hyper::Request<Incoming>,
+        Response = axum::response::Response,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + 'static,
+    TokioExecutor,
+> {
+    // Answers are single small writes: waiting to merge them only costs latency.
+    let _ = stream.set_nodelay(true);
+    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request)
+    });
+    builder.serve_connection(TokioIo::new(stream), service).into_owned()
+}

@@ -1,0 +1,209 @@
+//! Settings: `SECKILL_…` names, the commented default file, and errors that name the setting.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::Secret;
+
+/// The commented default file: the documentation of every setting.
+pub const DEFAULTS: &str = include_str!("default.env");
+
+const PREFIX: &str = "SECKILL_";
+/// Shortest secret in bytes: below this it could be guessed.
+const SECRET_LEN_MIN: usize = 16;
+
+/// What is wrong with the settings. Always names the setting.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// A name the default file does not have.
+    #[error("{0}: there is no such setting")]
+    Unknown(String),
+    /// No default and not set.
+    #[error("{0}: must be set")]
+    Missing(String),
+    /// Set to something it cannot be.
+    #[error("{name}: {why}")]
+    Bad {
+        /// The setting.
+        name: String,
+        /// What is wrong; never shows a secret's value.
+        why: String,
+    },
+}
+
+impl SettingsError {
+    /// A bad value of this setting.
+    pub fn bad(name: &str, why: impl Display) -> Self {
+        Self::Bad { name: name.into(), why: why.to_string() }
+    }
+}
+
+/// The settings of one process: defaults, overlaid by what it was given.
+#[derive(Clone)]
+pub struct Settings(BTreeMap<String, String>);
+
+impl Settings {
+    /// The settings from these variables; those without the prefix are not ours.
+    ///
+    /// # Errors
+    /// [`SettingsError::Unknown`] for a `SECKILL_…` name that the default file does not have.
+    pub fn from_vars(vars: impl IntoIterator<Item = (String, String)>) -> Result<Self, SettingsError> {
+        let mut values = defaults();
+        for (name, value) in vars.into_iter().filter(|(name, _)| name.starts_with(PREFIX)) {
+            match values.get_mut(&name) {
+                Some(slot) => *slot = value,
+                None => return Err(SettingsError::Unknown(name)),
+            }
+        }
+        Ok(Self(values))
+    }
+
+    /// The same settings with `name` set to `value`: how the all-in-one fills in its own parts.
+    ///
+    /// # Panics
+    /// If the default file does not have the name: that is a bug of the caller.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        let slot = self.0.get_mut(name).unwrap_or_else(|| panic!("{name} is not in the default file"));
+        *slot = value.into();
+        self
+    }
+
+    /// The value's text, if it is set or has a default.
+    ///
+    /// # Panics
+    /// If the default file does not have the name: that is a bug of the caller.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let value = self.0.get(name).unwrap_or_else(|| panic!("{name} is not in the default file"));
+        Some(value.trim()).filter(|v| !v.is_empty())
+    }
+
+    /// The value's text.
+    ///
+    /// # Errors
+    /// [`SettingsError::Missing`] when it is not set and has no default.
+    pub fn required(&self, name: &str) -> Result<&str, SettingsError> {
+        self.text(name).ok_or_else(|| SettingsError::Missing(name.into()))
+    }
+
+    /// The value, parsed.
+    ///
+    /// # Errors
+    /// When it is missing or does not parse.
+    pub fn get<T: FromStr>(&self, name: &str) -> Result<T, SettingsError>
+    where
+        T::Err: Display,
+    {
+        let text = self.required(name)?;
+        text.parse().map_err(|e| SettingsError::bad(name, format_args!("{text:?}: {e}")))
+    }
+
+    /// A number within `min..=max`.
+    ///
+    /// # Errors
+    /// When it is missing, no number, or out of range.
+    pub fn number(&self, name: &str, min: u64, max: u64) -> Result<u64, SettingsError> {
+        let n: u64 = self.get(name)?;
+        if (min..=max).contains(&n) {
+            Ok(n)
+        } else {
+            Err(SettingsError::bad(name, format_args!("{n} is outside {min} to {max}")))
+        }
+    }
+
+    /// A duration in milliseconds within `min..=max`.
+    ///
+    /// # Errors
+    /// As [`Settings::number`].
+    pub fn millis(&self, name: &str, min: u64, max: u64) -> Result<Duration, SettingsError> {
+        self.number(name, min, max).map(Duration::from_millis)
+    }
+
+    /// A listener's address. `localhost` is understood; other host names are not resolved.
+    ///
+    /// # Errors
+    /// When it is missing or no address.
+    pub fn address(&self, name: &str) -> Result<SocketAddr, SettingsError> {
+        let text = self.required(name)?.replace("localhost", "127.0.0.1");
+        text.parse().map_err(|_| SettingsError::bad(name, format_args!("{text:?} is not host:port")))
+    }
+
+    /// `true` or `false`.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn flag(&self, name: &str) -> Result<bool, SettingsError> {
+        match self.required(name)? {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            other => Err(SettingsError::bad(name, format_args!("{other:?} is neither true nor false"))),
+        }
+    }
+
+    /// A secret.
+    ///
+    /// # Errors
+    /// When it is missing or too short to be one.
+    pub fn secret(&self, name: &str) -> Result<Secret, SettingsError> {
+        let text = self.required(name)?;
+        if text.len() < SECRET_LEN_MIN {
+            return Err(SettingsError::bad(name, format_args!("needs at least {SECRET_LEN_MIN} bytes")));
+        }
+        Ok(Secret::new(text))
+    }
+}
+
+/// The names and values of the default file.
+fn defaults() -> BTreeMap<String, String> {
+    DEFAULTS
+        .lines()
+        .filter(|line| line.starts_with(PREFIX))
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(vars: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        Settings::from_vars(vars.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())))
+    }
+
+    #[test]
+    fn defaults_stand_until_overlaid_and_foreign_names_are_let_be() {
+        let settings = with(&[("SECKILL_LANES", "3"), ("PATH", "/bin")]).unwrap();
+        assert_eq!(settings.get::<u16>("SECKILL_LANES"), Ok(3));
+        assert_eq!(settings.required("SECKILL_LISTEN"), Ok("127.0.0.1:8080"));
+    }
+
+    #[test]
+    fn every_refusal_names_the_setting() {
+        let unknown = with(&[("SECKILL_LANE", "3")]).err().unwrap();
+        assert_eq!(unknown.to_string(), "SECKILL_LANE: there is no such setting");
+        let settings = with(&[
+            ("SECKILL_LANES", "many"),
+            ("SECKILL_ADMIN_TOKEN", "short"),
+            ("SECKILL_LISTEN", "here"),
+            ("SECKILL_DEMO", "yes"),
+        ])
+        .unwrap();
+        let told = [
+            settings.number("SECKILL_LANES", 1, 9).unwrap_err(),
+            settings.secret("SECKILL_ADMIN_TOKEN").unwrap_err(),
+            settings.address("SECKILL_LISTEN").unwrap_err(),
+            settings.flag("SECKILL_DEMO").unwrap_err(),
+            settings.secret("SECKILL_JWT_SECRET").unwrap_err(),
+        ];
+        for (error, name) in told.iter().zip(["LANES", "ADMIN_TOKEN", "LISTEN", "DEMO", "JWT_SECRET"]) {
+            assert!(error.to_string().starts_with(&format!("SECKILL_{name}: ")), "{error}");
+            assert!(!error.to_string().contains("short"), "a secret's value must not be shown");
+        }
+        assert!(settings.number("SECKILL_BATCH_MAX", 1, 10).is_err(), "out of range");
+    }
+}

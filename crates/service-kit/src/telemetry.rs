@@ -1,0 +1,56 @@
+//! Logs and metrics of a process.
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+use crate::{Settings, SettingsError};
+
+/// Starts logging to standard error and collecting metrics, once a process.
+///
+/// # Errors
+/// When the log filter or format cannot be understood.
+pub fn init(settings: &Settings) -> Result<Metrics, SettingsError> {
+    let filter = settings.required("SECKILL_LOG")?;
+    let filter = EnvFilter::try_new(filter).map_err(|e| SettingsError::bad("SECKILL_LOG", e))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second call in one process (tests) keeps the first subscriber; nothing is lost by that.
+    let _ = match settings.required("SECKILL_LOG_FORMAT")? {
+        "text" => builder.with_target(false).try_init(),
+        "json" => builder.json().try_init(),
+        other => {
+            return Err(SettingsError::bad(
+                "SECKILL_LOG_FORMAT",
+                format_args!("{other:?} is neither text nor json"),
+            ));
+        }
+    };
+    Ok(Metrics::install())
+}
+
+/// The process's metrics, for `/metrics`.
+#[derive(Clone)]
+pub struct Metrics(PrometheusHandle);
+
+impl Metrics {
+    /// The process's recorder; installed by the first call, shared by all.
+    #[must_use]
+    pub fn install() -> Self {
+        static RECORDER: std::sync::OnceLock<Metrics> = std::sync::OnceLock::new();
+        RECORDER
+            .get_or_init(|| {
+                let recorder = PrometheusBuilder::new().build_recorder();
+                let handle = recorder.handle();
+                // Only this function installs one, and only once.
+                let _ = metrics::set_global_recorder(recorder);
+                Self(handle)
+            })
+            .clone()
+    }
+
+    /// The metrics in Prometheus' text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.0.run_upkeep();
+        self.0.render()
+    }
+}

@@ -1,0 +1,132 @@
+// The page of one sale: reads which, shows what is sold, and ties gate, buyer and panel together.
+
+import { createAccount } from "./account.js";
+import { get, paths } from "./api.js";
+import { createBuyer } from "./buyer.js";
+import { productOf } from "./catalogue.js";
+import { createClock } from "./clock.js";
+import { $, h, icon, setText } from "./dom.js";
+import { minutesSeconds, money, units } from "./format.js";
+import { watchGate } from "./gate.js";
+import { createPanel } from "./panel.js";
+import { panelView } from "./panel-view.js";
+import { gateRetryMs } from "./schedule.js";
+import { createSession } from "./session.js";
+
+const CHIP = { upcoming: "Opens soon", open: "On sale now", paused: "Paused", sold_out: "Sold out", ended: "Ended" };
+const saleId = /^\/s\/([a-z0-9-]{1,64})\/?$/.exec(location.pathname)?.[1] ?? "";
+
+const clock = createClock(() => performance.now(), () => Date.now());
+const session = createSession(sessionStorage, () => Date.now());
+const account = createAccount($("account"), session);
+const announce = (text) => setText($("announcer"), text);
+const panel = createPanel($("panel"), { clock, announce, onAction });
+let sale = null;
+let trouble = null;
+
+const gate = watchGate({
+  sale: saleId,
+  clock,
+  onGate: (_, askedAt) => {
+    trouble = null;
+    buyer.gateNews(askedAt);
+  },
+  onTrouble: (answer, failures) => {
+    // One lost answer is nothing to worry anybody with, unless nothing is known yet.
+    if (failures > 1 || !gate.latest()) trouble = answer;
+    draw();
+  },
+});
+const buyer = createBuyer({ sale: saleId, session, gate, clock, changed: draw });
+
+function draw() {
+  const state = gate.latest()?.state;
+  if (state) {
+    setText($("chip"), CHIP[state]);
+    $("chip").dataset.state = state;
+    $("chip").hidden = false;
+  }
+  const facts = { ...buyer.facts, sale, gate: sale && gate.latest(), now: clock.now(), user: session.user(), trouble, timerSpan: sale?.pay_within_s * 1000 };
+  const view = panelView(facts);
+  panel.render(view, facts);
+  document.title = sale ? `${view.key === "gate-open" ? "On sale now" : view.title} · ${sale.title}` : "First Light";
+}
+
+function onAction(action, view) {
+  const actions = {
+    buy: () => (session.user() ? buyer.buy(panel.quantity()) : signInAndBuy()),
+    take: () => buyer.buy(view.primary.quantity),
+    "sign-in": account.ask,
+    "sign-in-and-buy": signInAndBuy,
+    pay: buyer.pay,
+    cancel: () => $("cancel-dialog").showModal(),
+    again: buyer.leave,
+    dismiss: buyer.dismiss,
+    "my-order": buyer.findMine,
+    orders: () => location.assign("/#orders"),
+    home: () => location.assign("/"),
+    reload: () => location.reload(),
+  };
+  actions[action]?.();
+}
+
+async function signInAndBuy() {
+  const wanted = panel.quantity();
+  if (!(await account.ask())) return;
+  // Signing in may bring back an order or a ticket of this buyer: then that goes on instead.
+  await buyer.resumed();
+  if (!buyer.facts.order && !buyer.facts.refusal) buyer.buy(wanted);
+}
+
+function showSale() {
+  const product = productOf(sale);
+  const picture = $("picture");
+  picture.src = product.src;
+  picture.alt = product.alt;
+  $("stage").style.setProperty("--hue", product.hue);
+  setText($("title"), sale.title);
+  setText($("lead"), product.lead);
+  setText($("price"), money(sale.price_cents, sale.currency));
+  setText($("offer"), `${units(sale.stock)} on offer`);
+  const each = sale.per_user_limit === 1 ? "One per person" : `At most ${sale.per_user_limit} per person`;
+  const promise = (name, strong, rest) => h("li", {}, icon(name), h("span", {}, h("strong", {}, strong), h("span", {}, rest)));
+  $("trust").replaceChildren(
+    promise("clock", `${minutesSeconds(sale.pay_within_s * 1000)} to pay`, "Your place is kept that long. Nobody can take it from you."),
+    promise("back", "Unpaid units come back", "Sold out may not be the last word: this page tells you."),
+    promise("person", each, "Enforced when ordering, so that more people get one."),
+    promise("shield", "Never charged twice", "One press is one order, however often the network stumbles."),
+  );
+  $("facts").replaceChildren(...product.facts.map(([name, text]) => h("div", {}, h("dt", {}, name), h("dd", {}, text))));
+  $("about").hidden = product.facts.length === 0;
+  document.body.dataset.ready = "true";
+  draw();
+}
+
+async function loadSale(failures = 0) {
+  const answer = saleId ? await get(paths.sale(saleId)) : { ok: false, code: "sale_not_found", status: 404 };
+  if (answer.ok) {
+    sale = answer.body;
+    return showSale();
+  }
+  trouble = answer;
+  draw();
+  if (answer.code === "sale_not_found") {
+    gate.stop();
+    return setText($("title"), "Nothing to see here");
+  }
+  setTimeout(loadSale, gateRetryMs({ failures: failures + 1, retryAfterMs: answer.retryAfterMs, random: Math.random() }), failures + 1);
+}
+
+$("cancel-dialog").addEventListener("close", (event) => {
+  if (event.target.returnValue === "cancel") buyer.cancel();
+  event.target.returnValue = "";
+});
+session.onChange(buyer.resume);
+addEventListener("hashchange", buyer.resume);
+// Coming back with the browser's Back button may show a page frozen long ago.
+addEventListener("pageshow", (event) => event.persisted && (gate.refresh(), buyer.resume()));
+setInterval(panel.tick, 250);
+// Some views change when a moment passes, not when somebody answers.
+setInterval(draw, 1000);
+loadSale();
+buyer.resume();

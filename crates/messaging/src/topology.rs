@@ -30,6 +30,37 @@ pub const DELIVERY_LIMIT: u32 = 100;
 /// How long a message may wait in a lane or subscription, in milliseconds (a week).
 pub const MESSAGE_TTL_MS: i64 = 7 * 24 * 3600 * 1000;
 
+/// The limits a broker declares its queues with. The defaults are the constants above; tests lower
+/// them to reach the edges.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Messages ready in a lane; more are refused.
+    pub lane_messages_max: u64,
+    /// Messages ready in a subscription; more are refused.
+    pub subscription_messages_max: u64,
+    /// Notices ready in a channel; the oldest give way.
+    pub notices_max: u64,
+    /// Dead letters of a cause; the oldest give way.
+    pub dead_letters_max: u64,
+    /// Deliveries without acknowledgement that a message survives.
+    pub delivery_limit: u32,
+    /// How long a message may wait, in milliseconds.
+    pub message_ttl_ms: i64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            lane_messages_max: LANE_MESSAGES_MAX,
+            subscription_messages_max: SUBSCRIPTION_MESSAGES_MAX,
+            notices_max: NOTICES_MAX,
+            dead_letters_max: DEAD_LETTERS_MAX,
+            delivery_limit: DELIVERY_LIMIT,
+            message_ttl_ms: MESSAGE_TTL_MS,
+        }
+    }
+}
+
 /// Why a message became a dead letter; the header `x-first-death-reason`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Cause {

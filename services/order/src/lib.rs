@@ -1,1 +1,2 @@
-//! x
+//! The order service: the ledger.
+pub mod order_store;

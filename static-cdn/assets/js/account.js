@@ -86,7 +86,7 @@ export function createAccount(root, session) {
     const user = session.user();
     root.replaceChildren(
       ...(user
-        ? [h("span", { className: "who" }, h("span", { className: "visually-hidden" }, "Signed in as "), h("span", { className: "avatar", "aria-hidden": "true" }, user[0].toUpperCase()), h("span", { className: "who-name" }, user)), h("button", { className: "button button-small", type: "button", onclick: session.signOut }, "Sign out")]
+        ? [h("a", { className: "who", href: "/#orders", "aria-label": `Signed in as ${user}: my orders` }, h("span", { className: "avatar", "aria-hidden": "true" }, user[0].toUpperCase()), h("span", { className: "who-name" }, user)), h("button", { className: "button button-small", type: "button", onclick: session.signOut }, "Sign out")]
         : [h("button", { className: "button button-small", type: "button", onclick: ask }, "Sign in")]),
     );
   }

@@ -30,7 +30,7 @@ export function quantityPicker(onChange) {
       if (limit < 2 || limit === max) return;
       max = limit;
       field.max = String(limit);
-      hint.textContent = `at most ${limit} each`;
+      hint.textContent = `max. ${limit}`;
       less.setAttribute("aria-disabled", String(value() <= 1));
       more.setAttribute("aria-disabled", String(value() >= max));
     },

@@ -47,7 +47,7 @@ export function createSaleCard(sale, { clock, watched }) {
     const now = clock.now();
     const state = gate?.state ?? byItsTimes(sale, now);
     setText(chip, CHIP[state]);
-    chip.dataset.state = state;
+    chip.dataset.state = node.dataset.state = state;
     setText(when, line(sale, state, now));
   }
   const onGate = (news) => {

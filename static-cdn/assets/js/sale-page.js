@@ -112,6 +112,8 @@ async function loadSale(failures = 0) {
   draw();
   if (answer.code === "sale_not_found") {
     gate.stop();
+    $("picture").src = "/assets/art/parcel.svg";
+    document.body.dataset.ready = "true";
     return setText($("title"), "Nothing to see here");
   }
   setTimeout(loadSale, gateRetryMs({ failures: failures + 1, retryAfterMs: answer.retryAfterMs, random: Math.random() }), failures + 1);

@@ -1,0 +1,127 @@
+//! The records of a sale's reservations: by id, by age, and by when they may be forgotten.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+
+use domain::{BuyerId, OrderId, ReservationId, UnixMillis};
+
+use crate::port::Held;
+
+/// Below this many entries the age queue is not worth compacting.
+const AGE_QUEUE_SLACK: usize = 4096;
+
+/// Where a reservation stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum State {
+    Reserved,
+    Settled,
+    Released,
+}
+
+/// What is remembered of one reservation.
+pub(super) struct Record {
+    pub(super) buyer: BuyerId,
+    pub(super) quantity: u32,
+    pub(super) state: State,
+    pub(super) reserved_at: UnixMillis,
+    pub(super) expires_at: UnixMillis,
+}
+
+impl Record {
+    pub(super) fn held(&self, id: ReservationId) -> Held {
+        Held { id, buyer: self.buyer.clone(), quantity: self.quantity, reserved_at: self.reserved_at }
+    }
+}
+
+/// 16 bytes, byte-aligned: half a million records are kept during a storm, so padding counts.
+type Key = [u8; 16];
+
+/// All records of a sale.
+#[derive(Default)]
+pub(super) struct Shelf {
+    first: HashMap<Key, Record>,
+    late: HashMap<Key, Record>,
+    /// Reservations by age, oldest first; those that settled since are skipped when met.
+    by_age: VecDeque<(Key, bool)>,
+    /// Released reservations by when their ticket expires.
+    tombstones: BinaryHeap<Reverse<(UnixMillis, Key, bool)>>,
+}
+
+impl Shelf {
+    fn side(&self, late: bool) -> &HashMap<Key, Record> {
+        if late { &self.late } else { &self.first }
+    }
+
+    fn side_mut(&mut self, late: bool) -> &mut HashMap<Key, Record> {
+        if late { &mut self.late } else { &mut self.first }
+    }
+
+    pub(super) fn get(&self, id: ReservationId) -> Option<&Record> {
+        self.side(id.late).get(&id.order.to_bytes())
+    }
+
+    pub(super) fn get_mut(&mut self, id: ReservationId) -> Option<&mut Record> {
+        self.side_mut(id.late).get_mut(&id.order.to_bytes())
+    }
+
+    /// Adds a record; false if the id has one already.
+    pub(super) fn insert(&mut self, id: ReservationId, record: Record) -> bool {
+        match self.side_mut(id.late).entry(id.order.to_bytes()) {
+            std::collections::hash_map::Entry::Occupied(_) => false,
+            std::collections::hash_map::Entry::Vacant(place) => {
+                place.insert(record);
+                true
+            }
+        }
+    }
+
+    /// Notes a new reservation by age. `reservations` is how many are unsettled: when the queue has
+    /// grown far beyond them, the settled ones in it are dropped.
+    pub(super) fn queue_for_fencing(&mut self, id: ReservationId, reservations: u64) {
+        self.by_age.push_back((id.order.to_bytes(), id.late));
+        let worth_keeping = usize::try_from(reservations).unwrap_or(usize::MAX).saturating_mul(2);
+        if self.by_age.len() > worth_keeping.saturating_add(AGE_QUEUE_SLACK) {
+            let (first, late) = (&self.first, &self.late);
+            self.by_age.retain(|(key, is_late)| {
+                let side = if *is_late { late } else { first };
+                side.get(key).is_some_and(|r| r.state == State::Reserved)
+            });
+            self.by_age.shrink_to(AGE_QUEUE_SLACK);
+        }
+    }
+
+    /// The oldest unsettled reservations made before `before`.
+    pub(super) fn reserved_before(&self, before: UnixMillis, limit: usize) -> Vec<Held> {
+        let mut found = Vec::new();
+        for (key, late) in &self.by_age {
+            let Some(record) = self.side(*late).get(key) else { continue };
+            if record.reserved_at > before || found.len() == limit {
+                break;
+            }
+            if record.state == State::Reserved {
+                let order = OrderId::from_bytes(*key);
+                found.push(record.held(ReservationId { order, late: *late }));
+            }
+        }
+        found
+    }
+
+    /// Keeps a released record, as a tombstone, until its ticket can no longer be used.
+    pub(super) fn remember_until_expiry(&mut self, id: ReservationId) {
+        if let Some(record) = self.get(id) {
+            let entry = Reverse((record.expires_at, id.order.to_bytes(), id.late));
+            self.tombstones.push(entry);
+        }
+    }
+
+    /// Drops the tombstones whose ticket has expired.
+    pub(super) fn forget_expired(&mut self, now: UnixMillis) {
+        while let Some(Reverse((expires_at, key, late))) = self.tombstones.peek().copied() {
+            if expires_at > now {
+                break;
+            }
+            self.tombstones.pop();
+            self.side_mut(late).remove(&key);
+        }
+    }
+}

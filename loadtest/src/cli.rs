@@ -1,0 +1,229 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::clock::Clock;
+use crate::http::Target;
+use crate::platform::Platform;
+use crate::secret::TokenMint;
+
+/// How long minted tokens last.
+const TOKEN_TTL_S: i64 = 24 * 3600;
+
+/// Storms against a running flash-sale platform, judged by the client's journal and the ledger.
+#[derive(Debug, Parser)]
+#[command(name = "loadtest")]
+pub(crate) struct Cli {
+    /// What to play.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to play.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// A crowd of whole buyers (gate, ticket, order, payment, second thoughts) played by goose.
+    Spike(SpikeArgs),
+    /// A lean generator for high rates: one ticket and one order per buyer.
+    Storm(StormArgs),
+    /// Judges the journal of an earlier run.
+    Verdict(VerdictArgs),
+    /// Pay, cancel and expiry racing at the payment deadline.
+    Races(RacesArgs),
+    /// Several orders of mixed quantities per buyer, up to the per-buyer limit and the last unit.
+    BuyersLimit(LimitArgs),
+}
+
+/// The platform, and what to leave behind.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TargetArgs {
+    /// The buyers' listener.
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    pub(crate) against: Target,
+    /// The operators' listener.
+    #[arg(long, default_value = "http://127.0.0.1:8081")]
+    pub(crate) admin: Target,
+    /// The operators' token.
+    #[arg(long)]
+    pub(crate) admin_token: String,
+    /// Mint the buyers' tokens with this secret; without it every buyer uses the demo login.
+    #[arg(long)]
+    pub(crate) jwt_secret: Option<String>,
+    /// Decides every draw of chance.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Write the result to this file, for machines.
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+    /// Wait at most this long for the platform to come to rest before it is judged.
+    #[arg(long, default_value_t = 150)]
+    pub(crate) drain_s: u64,
+    /// Look up only about this many accepted orders, evenly spread (0: every one).
+    #[arg(long, default_value_t = 0)]
+    pub(crate) sample: usize,
+}
+
+impl TargetArgs {
+    /// The platform these arguments name.
+    pub(crate) fn platform(&self, clock: &Clock) -> Platform {
+        let exp_s = clock.now_ms() / 1000 + TOKEN_TTL_S;
+        Platform {
+            public: self.against.clone(),
+            admin: self.admin.clone(),
+            admin_token: self.admin_token.clone(),
+            mint: self.jwt_secret.as_deref().map(|secret| TokenMint::new(secret, exp_s)),
+        }
+    }
+}
+
+/// The sale.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SaleArgs {
+    /// Use this sale instead of creating one.
+    #[arg(long)]
+    pub(crate) sale: Option<String>,
+    /// Units of the sale to create.
+    #[arg(long, default_value_t = 2000)]
+    pub(crate) stock: u32,
+    /// Live units one buyer may hold.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) per_user_limit: u32,
+    /// Seconds until the created sale opens.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) open_in_s: u32,
+    /// Seconds an order may stay unpaid.
+    #[arg(long, default_value_t = 3600)]
+    pub(crate) pay_within_s: u32,
+    /// Price of a unit.
+    #[arg(long, default_value_t = 4900)]
+    pub(crate) price_cents: i64,
+}
+
+/// `spike`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SpikeArgs {
+    /// The platform.
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// The sale.
+    #[command(flatten)]
+    pub(crate) sale: SaleArgs,
+    /// Append every 202 to this file.
+    #[arg(long)]
+    pub(crate) journal: Option<PathBuf>,
+    /// Distinct buyers.
+    #[arg(long, default_value_t = 20_000)]
+    pub(crate) buyers: u64,
+    /// Goose users; each plays many buyers, one after another.
+    #[arg(long, default_value_t = 200)]
+    pub(crate) users: usize,
+    /// Of a hundred buyers, so many click twice.
+    #[arg(long, default_value_t = 15)]
+    pub(crate) double_click_percent: u8,
+    /// Of a hundred buyers, so many take a second ticket and order with it too.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) second_ticket_percent: u8,
+    /// Of a hundred accepted buyers, so many pay.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) pay_percent: u8,
+    /// Of a hundred accepted buyers, so many cancel.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) cancel_percent: u8,
+    /// Goose's own report (`.html`, `.json` or `.md`).
+    #[arg(long)]
+    pub(crate) goose_report: Option<PathBuf>,
+}
+
+/// `storm`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StormArgs {
+    /// The platform.
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// The sale.
+    #[command(flatten)]
+    pub(crate) sale: SaleArgs,
+    /// Append every 202 to this file.
+    #[arg(long)]
+    pub(crate) journal: Option<PathBuf>,
+    /// Distinct buyers at most.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) buyers: u64,
+    /// Seconds that new buyers arrive.
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) duration: f64,
+    /// Open loop: so many buyers a second arrive whatever the answers; without it, closed loop.
+    #[arg(long)]
+    pub(crate) rate: Option<f64>,
+    /// Connections; in the closed loop also the buyers at once.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) connections: usize,
+    /// Generator threads.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) threads: usize,
+    /// Units per order: one number, or several separated by commas that buyers draw from.
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    pub(crate) quantity: Vec<u32>,
+    /// How long a buyer keeps retrying 429, 503 and broken connections.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) patience_s: u64,
+    /// Stop here: a later `verdict` judges the journal.
+    #[arg(long)]
+    pub(crate) no_verdict: bool,
+}
+
+/// `verdict`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct VerdictArgs {
+    /// The platform.
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// The journal to judge.
+    #[arg(long)]
+    pub(crate) journal: PathBuf,
+}
+
+/// `races`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RacesArgs {
+    /// The platform.
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// Signs the provider's webhooks.
+    #[arg(long)]
+    pub(crate) webhook_secret: String,
+    /// Orders to race.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) orders: u32,
+    /// Seconds an order may stay unpaid.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) pay_within_s: u32,
+    /// Actors fire at most this long before or after the deadline.
+    #[arg(long, default_value_t = 400)]
+    pub(crate) jitter_ms: i64,
+    /// Requests under way at once.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) connections: usize,
+}
+
+/// `buyers-limit`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LimitArgs {
+    /// The platform.
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// Units of the large sale.
+    #[arg(long, default_value_t = 1001)]
+    pub(crate) stock: u32,
+    /// Distinct buyers; each wants more than the limit.
+    #[arg(long, default_value_t = 500)]
+    pub(crate) buyers: u64,
+    /// Live units one buyer may hold.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) per_user_limit: u32,
+    /// Buyers at once.
+    #[arg(long, default_value_t = 32)]
+    pub(crate) connections: usize,
+}

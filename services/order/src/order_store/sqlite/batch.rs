@@ -1,0 +1,194 @@
+//! Committing a lane's batch: orders, fences and barriers, in lane order.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use async_trait::async_trait;
+use contract::events::EventKind;
+use contract::lane::{BarrierMessage, LaneMessage, OrderMessage};
+use domain::{BuyerId, Claim, Decision, Epoch, OrderId, OrderStatus, SaleId, decide};
+use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
+
+use super::ledger_tx::LedgerTx;
+use super::{fences, rows, writer::Write};
+use crate::order_store::{AllocationRecord, BatchOutcome, OrderRecord, StoreError};
+
+pub(super) struct CommitBatch(pub(super) Vec<LaneMessage>);
+
+#[async_trait]
+impl Write for CommitBatch {
+    type Out = BatchOutcome;
+
+    /// Neighbours of one kind go together; what separates them keeps its place in the lane.
+    async fn run(&self, tx: &mut LedgerTx) -> Result<BatchOutcome, StoreError> {
+        let mut outcome = BatchOutcome::default();
+        for run in self.0.chunk_by(|a, b| std::mem::discriminant(a) == std::mem::discriminant(b)) {
+            let mut orders = BTreeMap::<&SaleId, Vec<&OrderMessage>>::new();
+            for message in run {
+                match message {
+                    LaneMessage::Order(m) => orders.entry(&m.sale).or_default().push(m),
+                    LaneMessage::Fence(m) => {
+                        outcome.fences += 1;
+                        fences::close(tx, m).await?;
+                    }
+                    LaneMessage::Barrier(m) => {
+                        outcome.barriers += 1;
+                        pass_barrier(tx, m).await?;
+                    }
+                }
+            }
+            // Sales are locked in their order, whatever the lane's: two batches never wait in a ring.
+            for (sale, messages) in orders {
+                take(tx, sale, &messages, &mut outcome).await?;
+            }
+        }
+        Ok(outcome)
+    }
+}
+
+async fn pass_barrier(tx: &mut LedgerTx, barrier: &BarrierMessage) -> Result<(), StoreError> {
+    let held = tx.sale(&barrier.sale).await?;
+    // A barrier that comes again finds the epoch risen.
+    if held.record.guard.epoch <= barrier.above {
+        held.raise_epoch(Epoch(barrier.above.0 + 1));
+    }
+    tx.tell_barrier(&barrier.sale).await
+}
+
+async fn take(
+    tx: &mut LedgerTx,
+    sale: &SaleId,
+    messages: &[&OrderMessage],
+    outcome: &mut BatchOutcome,
+) -> Result<(), StoreError> {
+    let allocation = tx.sale(sale).await?.record.clone();
+    let known = known_ids(tx.conn(), messages).await?;
+    let live = live_units(tx.conn(), sale, messages.iter().map(|m| &m.buyer)).await?;
+    let claims: Vec<Claim> = messages.iter().map(|m| claim(m)).collect();
+    let decisions = decide(&allocation.guard, &claims, &known, &live);
+
+    let mut new = HashMap::with_capacity(messages.len());
+    let mut in_order = Vec::with_capacity(messages.len());
+    for (message, decision) in messages.iter().zip(decisions) {
+        if let Some(order) = row_of(tx, &allocation, message, decision)? {
+            in_order.push(order.id);
+            new.insert(order.id, order);
+        }
+    }
+    let inserted = insert(tx.conn(), in_order.iter().map(|id| &new[id])).await?;
+    outcome.duplicates += (messages.len() - inserted.len()) as u64;
+    for id in inserted {
+        let Some(order) = new.remove(&id) else { continue };
+        if order.status.holds_units() {
+            outcome.taken += 1;
+        } else {
+            outcome.rejected += 1;
+        }
+        tx.moved(&order, None, order.status).await?;
+        let kind = if order.status.holds_units() { EventKind::OrderPlaced } else { EventKind::OrderRejected };
+        tx.tell(kind, &order).await?;
+    }
+    Ok(())
+}
+
+fn claim(message: &OrderMessage) -> Claim {
+    Claim {
+        order: message.order,
+        buyer: message.buyer.clone(),
+        quantity: message.quantity,
+        epoch: message.epoch,
+    }
+}
+
+/// The row a decision makes; none for a duplicate.
+fn row_of(
+    tx: &LedgerTx,
+    allocation: &AllocationRecord,
+    message: &OrderMessage,
+    decision: Decision,
+) -> Result<Option<OrderRecord>, StoreError> {
+    let (status, reason) = match decision {
+        Decision::Duplicate => return Ok(None),
+        Decision::Take => (OrderStatus::PendingPayment, None),
+        Decision::Reject(reason) => (OrderStatus::Rejected, Some(reason.as_str().to_owned())),
+    };
+    Ok(Some(OrderRecord {
+        id: message.order,
+        sale: message.sale.clone(),
+        buyer: message.buyer.clone(),
+        quantity: message.quantity,
+        amount: allocation
+            .price
+            .times(message.quantity)
+            .map_err(|e| StoreError::Refused(format!("order {}: {e}", message.order)))?,
+        status,
+        late: false,
+        reason,
+        created_at: message.reserved_at,
+        pay_by: tx.now.plus(i64::from(allocation.pay_within_s) * 1000),
+    }))
+}
+
+async fn known_ids(
+    conn: &mut SqliteConnection,
+    messages: &[&OrderMessage],
+) -> Result<HashSet<OrderId>, StoreError> {
+    let ids = rows::ids_json(messages.iter().map(|m| m.order));
+    let found = sqlx::query("select id from orders where id in (select unhex(value) from json_each(?1))")
+        .bind(ids)
+        .fetch_all(conn)
+        .await?;
+    found.iter().map(|row| rows::order_id(row, "id")).collect()
+}
+
+/// The units that each of the buyers holds of the sale.
+pub(super) async fn live_units<'a>(
+    conn: &mut SqliteConnection,
+    sale: &SaleId,
+    buyers: impl Iterator<Item = &'a BuyerId>,
+) -> Result<HashMap<BuyerId, u32>, StoreError> {
+    let buyers: Vec<&str> = buyers.map(BuyerId::as_str).collect();
+    let buyers = serde_json::to_string(&buyers).map_err(|e| StoreError::Refused(e.to_string()))?;
+    let found = sqlx::query(
+        "select buyer, sum(quantity) as units from orders
+         where buyer in (select value from json_each(?1)) and sale = ?2 and status in ('pending_payment', 'paid')
+         group by buyer",
+    )
+    .bind(buyers)
+    .bind(sale.as_str())
+    .fetch_all(conn)
+    .await?;
+    found.iter().map(|row| Ok((rows::text(row, "buyer")?, rows::number(row, "units")?))).collect()
+}
+
+/// Inserts the rows in one statement and answers the ids it really inserted.
+pub(super) async fn insert(
+    conn: &mut SqliteConnection,
+    orders: impl Iterator<Item = &OrderRecord>,
+) -> Result<Vec<OrderId>, StoreError> {
+    let values: Vec<_> = orders
+        .map(|o| {
+            let (id, amount) = (hex::encode(o.id.to_bytes()), &o.amount);
+            let who = (id, o.sale.as_str(), o.buyer.as_str(), o.quantity, amount.cents, amount.currency.as_str());
+            (who, o.status.as_str(), o.reason.as_deref(), o.created_at.0, o.pay_by.0)
+        })
+        .collect();
+    if values.is_empty() {
+        return Ok(Vec::new());
+    }
+    let values = serde_json::to_string(&values).map_err(|e| StoreError::Refused(e.to_string()))?;
+    let inserted = sqlx::query(
+        "insert into orders (id, sale, buyer, quantity, amount_cents, currency, status, reason, created_at, pay_by)
+         select unhex(value ->> '$[0][0]'), value ->> '$[0][1]', value ->> '$[0][2]', value ->> '$[0][3]',
+             value ->> '$[0][4]', value ->> '$[0][5]', value ->> 1, value ->> 2, value ->> 3, value ->> 4
+         from json_each(?1) where true
+         on conflict (id) do nothing
+         returning id",
+    )
+    .bind(values)
+    .fetch_all(conn)
+    .await?;
+    inserted.iter().map(|row| Ok(OrderId::from_bytes(row.try_get::<&[u8], _>("id")?.try_into().map_err(
+        |_| StoreError::Refused("an order id is not 16 bytes".into()),
+    )?))).collect()
+}

@@ -1,0 +1,73 @@
+//! Fences: "if this reservation's order is not in the ledger by now, it never will be".
+
+use contract::events::EventKind;
+use contract::lane::FenceMessage;
+use domain::{OrderStatus, Rejection, ReservationId};
+
+use super::{batch, ledger_tx::LedgerTx, reads, rows};
+use crate::order_store::{OrderRecord, StoreError};
+
+/// Closes the reservation's id unless it came in time, and tells again what became of it: the
+/// first telling may have been lost on the stock store's side.
+pub(super) async fn close(tx: &mut LedgerTx, fence: &FenceMessage) -> Result<(), StoreError> {
+    if fence.reservation.late {
+        close_claim(tx, fence).await?;
+    } else {
+        close_order(tx, fence).await?;
+    }
+    let Some(order) = reads::order(tx.conn(), fence.reservation.order).await? else {
+        // Only a late reservation can be without an order, in a ledger that lost it.
+        let order = rejected(tx, fence).await?;
+        return tx.tell_fact(EventKind::OrderExpired, &fence.sale, order.fact(fence.reservation)).await;
+    };
+    let kind = kind_about(&order, fence.reservation);
+    tx.tell_fact(kind, &order.sale, order.fact(fence.reservation)).await
+}
+
+/// The event that settles or releases this reservation of the order.
+fn kind_about(order: &OrderRecord, reservation: ReservationId) -> EventKind {
+    if reservation == order.reservation() {
+        EventKind::of_status(order.status).unwrap_or(EventKind::OrderExpired)
+    } else {
+        // The units are held by the order's other reservation, or by none.
+        EventKind::OrderExpired
+    }
+}
+
+async fn close_order(tx: &mut LedgerTx, fence: &FenceMessage) -> Result<(), StoreError> {
+    let order = rejected(tx, fence).await?;
+    let inserted = batch::insert(tx.conn(), std::iter::once(&order)).await?;
+    if !inserted.is_empty() {
+        tx.moved(&order, None, OrderStatus::Rejected).await?;
+    }
+    Ok(())
+}
+
+/// A late payment that comes after this finds its claim rejected.
+async fn close_claim(tx: &mut LedgerTx, fence: &FenceMessage) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into late_claims (order_id, outcome, epoch) values (?1, 'rejected', 0)
+         on conflict (order_id) do nothing",
+    )
+    .bind(rows::key(fence.reservation.order))
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+async fn rejected(tx: &mut LedgerTx, fence: &FenceMessage) -> Result<OrderRecord, StoreError> {
+    let now = tx.now;
+    let allocation = &tx.sale(&fence.sale).await?.record;
+    Ok(OrderRecord {
+        id: fence.reservation.order,
+        sale: fence.sale.clone(),
+        buyer: fence.buyer.clone(),
+        quantity: fence.quantity,
+        amount: allocation.price.times(fence.quantity).map_err(|e| StoreError::Refused(e.to_string()))?,
+        status: OrderStatus::Rejected,
+        late: false,
+        reason: Some(Rejection::Fenced.as_str().into()),
+        created_at: fence.reserved_at,
+        pay_by: now.plus(i64::from(allocation.pay_within_s) * 1000),
+    })
+}

@@ -1,0 +1,285 @@
+//! Money comes in. A capture ends in exactly one of three ways: it pays its order, it waits for
+//! units as a late payment, or it is paid back by one refund.
+
+use async_trait::async_trait;
+use contract::events::EventKind;
+use domain::{BuyerId, OrderId, OrderStatus};
+
+use super::{ledger_tx::LedgerTx, reads, rows, transitions, writer::Write};
+use crate::order_store::{
+    Capture, CaptureOutcome, Charge, OrderRecord, PaymentBegun, PaymentFailure, Provenance, StoreError,
+};
+
+pub(super) struct BeginPayment {
+    pub(super) id: OrderId,
+    pub(super) buyer: BuyerId,
+}
+
+#[async_trait]
+impl Write for BeginPayment {
+    type Out = PaymentBegun;
+
+    async fn run(&self, tx: &mut LedgerTx) -> Result<PaymentBegun, StoreError> {
+        let order = match reads::order(tx.conn(), self.id).await? {
+            Some(order) if order.buyer == self.buyer => order,
+            _ => return Ok(PaymentBegun::NotFound),
+        };
+        if order.status != OrderStatus::PendingPayment || order.pay_by <= tx.now {
+            return Ok(PaymentBegun::NotPayable(order.status));
+        }
+        let made = sqlx::query(
+            "select count(*) as n, max(case when status = 'started' then reference end) as under_way
+             from payments where order_id = ?1",
+        )
+        .bind(rows::key(self.id))
+        .fetch_one(tx.conn())
+        .await?;
+        let under_way: Option<String> = sqlx::Row::try_get(&made, "under_way")?;
+        let reference = match under_way {
+            Some(reference) => reference,
+            None => {
+                let reference = format!("pay-{}-{}", order.id, rows::number::<u64>(&made, "n")? + 1);
+                start(tx, &reference, &order).await?;
+                reference
+            }
+        };
+        let charge =
+            Charge { reference, order: order.id, sale: order.sale, amount: order.amount, pay_by: order.pay_by };
+        Ok(PaymentBegun::UnderWay(charge))
+    }
+}
+
+async fn start(tx: &mut LedgerTx, reference: &str, order: &OrderRecord) -> Result<(), StoreError> {
+    let now = tx.now;
+    sqlx::query(
+        "insert into payments (reference, order_id, amount_cents, currency, status, created_at)
+         values (?1, ?2, ?3, ?4, 'started', ?5)",
+    )
+    .bind(reference)
+    .bind(rows::key(order.id))
+    .bind(order.amount.cents)
+    .bind(order.amount.currency.as_str())
+    .bind(now.0)
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+pub(super) struct RecordCapture(pub(super) Capture);
+
+#[async_trait]
+impl Write for RecordCapture {
+    type Out = CaptureOutcome;
+
+    async fn run(&self, tx: &mut LedgerTx) -> Result<CaptureOutcome, StoreError> {
+        let capture = &self.0;
+        if let Provenance::Webhook { event_id } = &capture.provenance {
+            let event = Event {
+                id: event_id,
+                kind: "payment.succeeded",
+                reference: &capture.reference,
+                order: &capture.order,
+                amount_cents: capture.amount_cents,
+                currency: &capture.currency,
+            };
+            if !record_event(tx, &event).await? {
+                return Ok(CaptureOutcome::Repeat);
+            }
+        }
+        let named: Option<OrderId> = capture.order.parse().ok();
+        let order = match named {
+            Some(id) => reads::order(tx.conn(), id).await?,
+            None => None,
+        };
+        let Some(agrees) = record_money(tx, capture, order.as_ref()).await? else {
+            return Ok(CaptureOutcome::Repeat);
+        };
+        match order {
+            None => pay_back(tx, &capture.reference, "unknown_order").await,
+            Some(_) if !agrees => pay_back(tx, &capture.reference, "wrong_order").await,
+            Some(order) if !same_money(capture, &order) => {
+                pay_back(tx, &capture.reference, "wrong_amount").await
+            }
+            Some(order) => apply(tx, capture, order.id).await,
+        }
+    }
+}
+
+fn same_money(capture: &Capture, order: &OrderRecord) -> bool {
+    capture.amount_cents == order.amount.cents && capture.currency == order.amount.currency.as_str()
+}
+
+/// Records the capture. `None` if this payment was captured before; else whether the payment, if it
+/// was started here, was started for the order that the capture names.
+async fn record_money(
+    tx: &mut LedgerTx,
+    capture: &Capture,
+    order: Option<&OrderRecord>,
+) -> Result<Option<bool>, StoreError> {
+    let now = tx.now;
+    let started = sqlx::query(
+        "insert into payments (reference, order_id, amount_cents, currency, status, created_at)
+         values (?1, ?2, ?3, ?4, 'captured', ?5)
+         on conflict (reference) do update set status = 'captured', amount_cents = ?3, currency = ?4
+           where payments.status <> 'captured'
+         returning order_id",
+    )
+    .bind(&capture.reference)
+    .bind(order.map(|o| rows::key(o.id)))
+    .bind(capture.amount_cents)
+    .bind(&capture.currency)
+    .bind(now.0)
+    .fetch_optional(tx.conn())
+    .await?;
+    let Some(row) = started else { return Ok(None) };
+    let started_for: Option<Vec<u8>> = sqlx::Row::try_get(&row, "order_id")?;
+    Ok(Some(started_for == order.map(|o| rows::key(o.id))))
+}
+
+/// The pay race: one conditional update on the order's row.
+async fn apply(tx: &mut LedgerTx, capture: &Capture, id: OrderId) -> Result<CaptureOutcome, StoreError> {
+    let now = tx.now;
+    let won = sqlx::query(
+        "update orders set status = 'paid'
+         where id = ?1
+           and status = 'pending_payment'
+           and (pay_by > ?2 or ?3)
+         returning *",
+    )
+    .bind(rows::key(id))
+    .bind(now.0)
+    .bind(capture.provenance == Provenance::AskedAtDeadline)
+    .fetch_optional(tx.conn())
+    .await?;
+    if let Some(row) = won {
+        let order = rows::order(&row)?;
+        tx.moved(&order, Some(OrderStatus::PendingPayment), OrderStatus::Paid).await?;
+        tx.tell(EventKind::OrderPaid, &order).await?;
+        set_outcome(tx, &capture.reference, "applied").await?;
+        return Ok(CaptureOutcome::Paid);
+    }
+    // Overdue and not expired yet: the time is over all the same, and the units go back first.
+    transitions::expire(tx, std::iter::once(id)).await?;
+    let status = reads::order(tx.conn(), id).await?.map(|o| o.status);
+    match status {
+        Some(OrderStatus::Expired) => {
+            wait_for_units(tx, &capture.reference).await?;
+            Ok(CaptureOutcome::Late)
+        }
+        Some(OrderStatus::Paid) => pay_back(tx, &capture.reference, "second_capture").await,
+        _ => pay_back(tx, &capture.reference, "not_payable").await,
+    }
+}
+
+async fn wait_for_units(tx: &mut LedgerTx, reference: &str) -> Result<(), StoreError> {
+    let now = tx.now;
+    sqlx::query("update payments set outcome = 'late', late_since = ?2, late_next_at = ?2 where reference = ?1")
+        .bind(reference)
+        .bind(now.0)
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn set_outcome(
+    tx: &mut LedgerTx,
+    reference: &str,
+    outcome: &'static str,
+) -> Result<(), StoreError> {
+    sqlx::query("update payments set outcome = ?2 where reference = ?1")
+        .bind(reference)
+        .bind(outcome)
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// Requests the one refund of a captured payment.
+pub(super) async fn pay_back(
+    tx: &mut LedgerTx,
+    reference: &str,
+    reason: &'static str,
+) -> Result<CaptureOutcome, StoreError> {
+    let now = tx.now;
+    sqlx::query(
+        "insert into refunds (reference, order_id, reason, status, amount_cents, currency, created_at, next_at)
+         select reference, order_id, ?2, 'requested', amount_cents, currency, ?3, ?3
+         from payments where reference = ?1 and status = 'captured'
+         on conflict (reference) do nothing",
+    )
+    .bind(reference)
+    .bind(reason)
+    .bind(now.0)
+    .execute(tx.conn())
+    .await?;
+    set_outcome(tx, reference, "refunded").await?;
+    Ok(CaptureOutcome::Refunded(reason))
+}
+
+/// Pays back the payment that had paid this order.
+pub(super) async fn pay_back_order(tx: &mut LedgerTx, id: OrderId) -> Result<(), StoreError> {
+    let paid_by: Option<String> =
+        sqlx::query_scalar("select reference from payments where order_id = ?1 and outcome = 'applied'")
+            .bind(rows::key(id))
+            .fetch_optional(tx.conn())
+            .await?;
+    if let Some(reference) = paid_by {
+        pay_back(tx, &reference, "order_refunded").await?;
+    }
+    Ok(())
+}
+
+pub(super) struct RecordFailure(pub(super) PaymentFailure);
+
+#[async_trait]
+impl Write for RecordFailure {
+    type Out = ();
+
+    async fn run(&self, tx: &mut LedgerTx) -> Result<(), StoreError> {
+        let f = &self.0;
+        let event = Event {
+            id: &f.event_id,
+            kind: "payment.failed",
+            reference: &f.reference,
+            order: &f.order,
+            amount_cents: f.amount_cents,
+            currency: &f.currency,
+        };
+        if record_event(tx, &event).await? {
+            sqlx::query("update payments set status = 'failed' where reference = ?1 and status = 'started'")
+                .bind(&f.reference)
+                .execute(tx.conn())
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+struct Event<'a> {
+    id: &'a str,
+    kind: &'static str,
+    reference: &'a str,
+    order: &'a str,
+    amount_cents: i64,
+    currency: &'a str,
+}
+
+/// Whether the event is new. The key and its effect are in one transaction.
+async fn record_event(tx: &mut LedgerTx, event: &Event<'_>) -> Result<bool, StoreError> {
+    let now = tx.now;
+    let done = sqlx::query(
+        "insert into payment_events (event_id, kind, reference, order_text, amount_cents, currency, received_at)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         on conflict (event_id) do nothing",
+    )
+    .bind(event.id)
+    .bind(event.kind)
+    .bind(event.reference)
+    .bind(event.order)
+    .bind(event.amount_cents)
+    .bind(event.currency)
+    .bind(now.0)
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected() > 0)
+}

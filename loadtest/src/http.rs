@@ -9,6 +9,6 @@ mod session;
 mod target;
 pub(crate) mod wire;
 
-pub(crate) use connection::{Answer, Broken, Connection};
-pub(crate) use session::{Call, Reply, Session};
-pub(crate) use target::{BadTarget, Target};
+pub(crate) use connection::{Broken, Connection};
+pub(crate) use session::{Call, Reply, Session, retry_wait};
+pub(crate) use target::Target;

@@ -2,13 +2,13 @@
 
 import { get, paths } from "./api.js";
 import { productOf } from "./catalogue.js";
-import { h, icon } from "./dom.js";
+import { h } from "./dom.js";
 import { orderLine, STATUS_LABEL, STATUS_TONE } from "./order-view.js";
 import { isTerminal } from "./order-stream.js";
 
 const LIVE = { pending_payment: "Pay now", queued: "Follow" };
 
-/** `titleOf(sale)` knows the sales on show; an older order's sale may be gone from them. */
+/** `saleOf(id)` knows the sales on show; an older order's sale may be gone from them. */
 export function createOrderList(root, { session, saleOf }) {
   const list = h("ul", { className: "rows" });
   const empty = h("p", { className: "empty", hidden: true }, "No orders yet. They appear here as soon as you have a place in a sale.");

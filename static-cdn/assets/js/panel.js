@@ -77,5 +77,5 @@ export function createPanel(root, { clock, announce, onAction }) {
     if (news && next.key !== "loading") announce(`${next.title}. ${next.text}`);
   }
 
-  return { render, tick: () => timer.tick(clock.now()), quantity: quantity.value, focus: () => title.focus() };
+  return { render, tick: () => timer.tick(clock.now()), quantity: quantity.value };
 }

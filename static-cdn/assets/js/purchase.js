@@ -33,7 +33,7 @@ export function ticketStore(storage, sale, user) {
   };
 }
 
-export const isTransient = (answer) => answer.status === 0 || answer.status === 429 || answer.status >= 500;
+const isTransient = (answer) => answer.status === 0 || answer.status === 429 || answer.status >= 500;
 
 /**
  * `shop` speaks to the platform: `ticket()`, `order(ticket, quantity)`, `find(orderId)`, `freshPath()`.

@@ -52,6 +52,13 @@ pub(super) struct Flow {
     pub(super) marks: Option<String>,
 }
 
+impl Flow {
+    /// Whether there is nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bodies.is_empty() && self.acknowledged.is_empty() && self.marks.is_none()
+    }
+}
+
 /// A queue as the database knows it.
 pub(super) struct Found {
     pub(super) number: i64,

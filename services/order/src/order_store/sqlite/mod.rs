@@ -11,6 +11,8 @@ mod payments;
 mod reads;
 mod rows;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod transitions;
 mod work;
 mod writer;

@@ -47,9 +47,9 @@ impl<W: Write> Job for Waiting<W> {
 
     fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
         let gone = || StoreError::Unavailable("the write never ran".into());
-        let answer = committed.and_then(|()| self.out.ok_or_else(gone));
+        let Self { out, to, .. } = *self;
         // Whoever asked may have gone away; the change stands all the same.
-        drop(self.to.send(answer));
+        drop(to.send(committed.and_then(|()| out.ok_or_else(gone))));
     }
 }
 

@@ -1,0 +1,110 @@
+//! All sales this gateway knows, by id and by the slug of their buy path.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use contract::api::SaleList;
+use contract::internal::CatalogueSale;
+use domain::SaleId;
+use parking_lot::Mutex;
+
+use crate::config::Limits;
+use crate::limits::Ticks;
+use crate::routes::document::Document;
+use crate::sale::Sale;
+
+/// Sales at most; inventory holds the same line far below.
+const SALES_MAX: usize = 100_000;
+
+/// One state of the catalogue.
+pub struct Listing {
+    by_id: HashMap<SaleId, Arc<Sale>>,
+    by_slug: HashMap<Box<str>, Arc<Sale>>,
+    /// In the order they were first heard of: a sale's slot is its place here.
+    all: Vec<Arc<Sale>>,
+    /// `GET /api/v1/sales`.
+    pub document: Document,
+}
+
+/// The catalogue.
+pub struct Catalogue {
+    now: ArcSwap<Listing>,
+    learning: Mutex<()>,
+    lanes: u16,
+    limits: Limits,
+    ticks: Ticks,
+}
+
+impl Catalogue {
+    /// An empty catalogue of a platform with this many lanes.
+    #[must_use]
+    pub fn new(lanes: u16, limits: Limits, ticks: Ticks) -> Self {
+        let empty = Listing {
+            by_id: HashMap::new(),
+            by_slug: HashMap::new(),
+            all: Vec::new(),
+            document: Document::json(&SaleList { sales: Vec::new() }),
+        };
+        Self { now: ArcSwap::from_pointee(empty), learning: Mutex::new(()), lanes, limits, ticks }
+    }
+
+    /// The sale of this id.
+    pub fn by_id(&self, id: &str) -> Option<Arc<Sale>> {
+        self.now.load().by_id.get(id).cloned()
+    }
+
+    /// The sale whose buy path has this slug.
+    pub fn by_slug(&self, slug: &str) -> Option<Arc<Sale>> {
+        self.now.load().by_slug.get(slug).cloned()
+    }
+
+    /// The sale in this slot.
+    pub fn by_slot(&self, slot: u32) -> Option<Arc<Sale>> {
+        self.now.load().all.get(usize::try_from(slot).ok()?).cloned()
+    }
+
+    /// The whole state.
+    pub fn listing(&self) -> Arc<Listing> {
+        self.now.load_full()
+    }
+
+    /// Takes inventory's word for what is on sale. Sales are never forgotten: their flags, limits and
+    /// slots outlive any answer that misses them.
+    pub fn learn(&self, sales: Vec<CatalogueSale>) {
+        let _one_at_a_time = self.learning.lock();
+        let before = self.now.load();
+        let mut all = before.all.clone();
+        let mut changed = false;
+        for told in sales {
+            if let Some(known) = before.by_id.get(&told.sale.id) {
+                changed |= known.learn(told);
+            } else if all.len() < SALES_MAX {
+                let slot = u32::try_from(all.len()).unwrap_or(u32::MAX);
+                all.push(Arc::new(Sale::new(told, slot, self.lanes, &self.limits, &self.ticks)));
+                changed = true;
+            }
+        }
+        if changed {
+            self.now.store(Arc::new(Listing::of(all)));
+        }
+    }
+}
+
+impl Listing {
+    fn of(all: Vec<Arc<Sale>>) -> Self {
+        let mut shown: Vec<_> = all.iter().map(|sale| sale.terms().sale.sale.clone()).collect();
+        shown.sort_by(|a, b| (a.opens_at, &a.id).cmp(&(b.opens_at, &b.id)));
+        Self {
+            by_id: all.iter().map(|sale| (sale.id.clone(), sale.clone())).collect(),
+            by_slug: all.iter().map(|sale| (sale.terms().sale.slug.as_str().into(), sale.clone())).collect(),
+            all,
+            document: Document::json(&SaleList { sales: shown }),
+        }
+    }
+
+    /// Every sale.
+    pub fn sales(&self) -> &[Arc<Sale>] {
+        &self.all
+    }
+}

@@ -1,0 +1,19 @@
+//! Rate limits: per buyer, per sale, per client address.
+
+mod keyed;
+mod sale;
+mod ticks;
+
+pub use keyed::{KeyedLimit, address_key, buyer_key};
+pub use sale::SaleLimit;
+pub use ticks::Ticks;
+
+use governor::Quota;
+
+use crate::config::Rate;
+
+/// A burst of all requests, refilled evenly over the window.
+fn quota(rate: Rate) -> Quota {
+    let period = std::time::Duration::from_secs(rate.per_s.get().into()) / rate.requests.get();
+    Quota::with_period(period).unwrap_or(Quota::per_second(rate.requests)).allow_burst(rate.requests)
+}

@@ -1,0 +1,87 @@
+//! The sold-out flag, and which news about it is the newest.
+//!
+//! News comes from the store's own answers, from broadcasts and from probes, late and out of order.
+//! The store's change counter orders it: what is older than what is known changes nothing.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use contract::events::{Change, SaleBroadcast, SaleNews};
+use domain::{Epoch, SaleState};
+use parking_lot::Mutex;
+use stock::SaleView;
+
+use super::Sale;
+
+#[derive(Default)]
+pub(super) struct News {
+    /// The newest change heard of.
+    newest: Mutex<Change>,
+    sold_out: AtomicBool,
+    epoch: AtomicU64,
+}
+
+impl Sale {
+    /// Whether no unit is free, as far as is known here.
+    pub fn is_sold_out(&self) -> bool {
+        self.news.sold_out.load(Ordering::Acquire)
+    }
+
+    /// The store answered a reservation with *sold out*, at `change`. Sets the flag unless newer
+    /// news has come since.
+    pub fn store_said_sold_out(&self, change: Change) {
+        let mut newest = self.news.newest.lock();
+        if change < *newest { return }
+        *newest = change;
+        self.news.sold_out.store(true, Ordering::Release);
+    }
+
+    /// Takes a broadcast. Says whether it was news.
+    pub fn hear(&self, broadcast: &SaleBroadcast) -> bool {
+        self.know_epoch(Epoch(broadcast.change.epoch));
+        {
+            let mut newest = self.news.newest.lock();
+            if broadcast.change <= *newest { return false }
+            *newest = broadcast.change;
+            // Everything but *sold out* is for the store to judge, request by request.
+            self.set_flag(broadcast.news == SaleNews::SoldOut);
+        }
+        self.forget_view();
+        true
+    }
+
+    /// Takes what a view of the store shows. It clears the flag, so that a lost broadcast heals; it
+    /// never sets it.
+    pub(super) fn saw(&self, view: &SaleView) {
+        self.know_epoch(view.epoch);
+        let mut newest = self.news.newest.lock();
+        if view.change < *newest {
+            return;
+        }
+        *newest = view.change;
+        if view.state() != SaleState::SoldOut {
+            self.set_flag(false);
+        }
+    }
+
+    /// The store does not know the sale: until it does, nobody may be told "sold out".
+    pub(super) fn saw_nothing(&self) {
+        let _newest = self.news.newest.lock();
+        self.set_flag(false);
+    }
+
+    /// The newest epoch heard of.
+    pub fn newest_epoch(&self) -> Epoch {
+        Epoch(self.news.epoch.load(Ordering::Acquire))
+    }
+
+    fn know_epoch(&self, epoch: Epoch) {
+        self.news.epoch.fetch_max(epoch.0, Ordering::AcqRel);
+    }
+
+    /// Call with the lock on `newest` held.
+    fn set_flag(&self, sold_out: bool) {
+        if self.news.sold_out.swap(sold_out, Ordering::AcqRel) && !sold_out {
+            self.forget_decisions();
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The reconciler: finds sales whose stock state is lost or behind, reservations whose order never
+//! came, and states that gateways have not heard of. It never sets a counter: it tells totals, sends
+//! fences, and has lost states rebuilt.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract::events::Change;
+use contract::lane::{FenceMessage, LaneMessage};
+use domain::{ReservationId, SaleId};
+use stock::{Snapshot, StockError};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::keeper::Keeper;
+use crate::sale_store::SaleRow;
+
+/// Fences sent for one sale in one round at most.
+const FENCES_PER_ROUND_MAX: usize = 1_000;
+/// A fence that had no effect is sent again after this long.
+const FENCE_AGAIN_MS: u64 = 10_000;
+/// Fences remembered at most; beyond it they may be sent again sooner, which is harmless.
+const FENCES_REMEMBERED_MAX: usize = 100_000;
+
+/// What the reconciler remembers from round to round.
+#[derive(Default)]
+struct Memory {
+    told: HashMap<SaleId, Change>,
+    fenced: HashMap<ReservationId, Instant>,
+}
+
+/// Reconciles every sale, every `every`, until `shutdown`.
+pub(crate) async fn run(keeper: Arc<Keeper>, every: Duration, shutdown: CancellationToken) {
+    let mut memory = Memory::default();
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = shutdown.cancelled() => return,
+        }
+        match keeper.sales.all().await {
+            Ok(sales) => {
+                for sale in sales {
+                    keeper.reconcile(sale, &mut memory, &shutdown).await;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the sales cannot be read"),
+        }
+        let forget = Duration::from_millis(FENCE_AGAIN_MS);
+        memory.fenced.retain(|_, sent| sent.elapsed() < forget);
+    }
+}
+
+impl Keeper {
+    async fn reconcile(self: &Arc<Self>, sale: SaleRow, memory: &mut Memory, shutdown: &CancellationToken) {
+        match self.stock.snapshot(&sale.id).await {
+            Ok(snapshot) => {
+                self.catch_up(&sale, &snapshot).await;
+                self.tell(&sale.id, &snapshot, memory).await;
+                self.fence(&sale.id, memory).await;
+            }
+            Err(StockError::UnknownSale(_)) => self.recover_soon(sale, shutdown),
+            Err(error) => tracing::warn!(sale = %sale.id, %error, "the stock store does not answer"),
+        }
+    }
+
+    /// Tells the ledger and the store what the row says, where they have not heard it.
+    async fn catch_up(&self, sale: &SaleRow, snapshot: &Snapshot) {
+        let inputs = &snapshot.view.inputs;
+        let config = sale.stock_config();
+        let behind = snapshot.total_version < sale.total_version
+            || inputs.phase != config.phase
+            || inputs.opens_at != config.opens_at
+            || inputs.ends_at != config.ends_at;
+        if behind && let Err(why) = self.push(sale).await {
+            tracing::warn!(sale = %sale.id, %why, "a change has not reached ledger and stock store yet");
+        }
+    }
+
+    /// Broadcasts the state if it has changed since the last time.
+    async fn tell(&self, sale: &SaleId, snapshot: &Snapshot, memory: &mut Memory) {
+        let change = snapshot.view.change;
+        if memory.told.get(sale).is_none_or(|told| *told < change) {
+            memory.told.insert(sale.clone(), change);
+            self.broadcast_view(sale, &snapshot.view).await;
+        }
+    }
+
+    /// Sends fences **down the sale's lane** for reservations that are too old: a backlog delays the
+    /// fences together with the orders, and condemns none.
+    async fn fence(&self, sale: &SaleId, memory: &mut Memory) {
+        let age_ms = i64::try_from(self.fence_age.as_millis()).unwrap_or(i64::MAX);
+        let Ok(stale) = self.stock.stale(sale, age_ms, FENCES_PER_ROUND_MAX).await else { return };
+        for held in stale {
+            if memory.fenced.contains_key(&held.id) {
+                continue;
+            }
+            let fence = FenceMessage {
+                reservation: held.id,
+                sale: sale.clone(),
+                buyer: held.buyer,
+                quantity: held.quantity,
+                reserved_at: held.reserved_at,
+            };
+            if let Err(error) = self.queue.publish(&LaneMessage::Fence(fence)).await {
+                tracing::warn!(%sale, %error, "a fence could not be sent; trying again");
+                return;
+            }
+            metrics::counter!("seckill_fences_sent_total").increment(1);
+            if memory.fenced.len() < FENCES_REMEMBERED_MAX {
+                memory.fenced.insert(held.id, Instant::now());
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Losing the stock store, and writing it afresh from the ledger.
+//!
+//! A barrier goes down the sale's lane. Where the consumer meets it, the ledger's epoch rises, and
+//! every message of the lost state that comes later is rejected. What the ledger holds from then on is
+//! the truth, and the store is written from it, under the new epoch.
+//!
+//! The permission to write ([`Rebuild`]) is taken *before* the ledger is read: if the store is lost
+//! once more, or somebody else begins, it is void. So a process that stalls half-way can do no harm.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract::events::{Change, SaleNews};
+use contract::internal::{AllocationView, SnapshotLine};
+use contract::lane::{BarrierMessage, LaneMessage};
+use domain::{Epoch, SaleId};
+use stock::Rebuild;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::keeper::Keeper;
+use crate::sale_store::SaleRow;
+
+/// How often the ledger is asked whether the barrier was reached.
+const BARRIER_POLL_MS: u64 = 20;
+/// How long a barrier may take before another is sent.
+const BARRIER_WAIT_MS_MAX: u64 = 5_000;
+/// Waiting time after a failed attempt.
+const RETRY_MS: u64 = 250;
+
+impl Keeper {
+    /// Rebuilds the sale's stock state in the background, unless this process already does.
+    pub(crate) fn recover_soon(self: &Arc<Self>, sale: SaleRow, shutdown: &CancellationToken) {
+        if !self.rebuilding.lock().insert(sale.id.clone()) {
+            return;
+        }
+        let (keeper, shutdown) = (self.clone(), shutdown.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = keeper.recover(&sale.id) => {}
+                () = shutdown.cancelled() => {}
+            }
+            keeper.rebuilding.lock().remove(&sale.id);
+        });
+    }
+
+    /// Rebuilds until it has succeeded, or somebody else has.
+    async fn recover(&self, sale: &SaleId) {
+        tracing::info!(%sale, "the stock store does not know the sale: rebuilding it from the ledger");
+        let began = Instant::now();
+        loop {
+            match self.try_recover(sale).await {
+                Ok(epoch) => {
+                    let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    tracing::info!(%sale, epoch = epoch.0, took_ms, "stock rebuilt");
+                    return;
+                }
+                Err(why) => {
+                    tracing::warn!(%sale, %why, "rebuilding the stock failed; trying again");
+                    sleep(Duration::from_millis(RETRY_MS)).await;
+                }
+            }
+        }
+    }
+
+    async fn try_recover(&self, sale: &SaleId) -> Result<Epoch, String> {
+        let row = self.sales.get(sale).await.map_err(|e| e.to_string())?;
+        // Also creates the allocation of a sale whose creation was cut short.
+        let allocation = self.ledger.put(&row).await.map_err(|e| e.to_string())?;
+        let lost = Change { epoch: allocation.epoch.0, n: u64::MAX };
+        self.broadcast(sale, lost, SaleNews::Rebuilding).await;
+        let epoch = self.raise_epoch(&allocation).await?;
+        self.write_stock(&row, epoch).await
+    }
+
+    /// Sends the barrier and waits until the ledger's epoch has risen.
+    async fn raise_epoch(&self, allocation: &AllocationView) -> Result<Epoch, String> {
+        let sale = &allocation.sale;
+        let barrier = BarrierMessage { sale: sale.clone(), above: allocation.epoch };
+        self.queue.publish(&LaneMessage::Barrier(barrier)).await.map_err(|e| e.to_string())?;
+        let sent = Instant::now();
+        while sent.elapsed() < Duration::from_millis(BARRIER_WAIT_MS_MAX) {
+            let now = self.ledger.allocation(sale).await.map_err(|e| e.to_string())?;
+            if let Some(now) = now.filter(|a| a.epoch > allocation.epoch) {
+                return Ok(now.epoch);
+            }
+            sleep(Duration::from_millis(BARRIER_POLL_MS)).await;
+        }
+        Err("the barrier was not reached in time".into())
+    }
+
+    /// Writes the sale's stock state from one consistent reading of the ledger.
+    pub(crate) async fn write_stock(&self, row: &SaleRow, epoch: Epoch) -> Result<Epoch, String> {
+        let token = getrandom::u64().map_err(|e| e.to_string())?;
+        let rebuild = Rebuild { sale: row.id.clone(), epoch, token };
+        if !self.stock.rebuild_begin(&rebuild).await.map_err(|e| e.to_string())? {
+            // Somebody else has written it, from this epoch or a later one.
+            return Ok(epoch);
+        }
+        let void = || format!("the rebuild at epoch {} was overtaken", epoch.0);
+        let mut lines = self.ledger.snapshot(&row.id).await.map_err(|e| e.to_string())?;
+        let (mut head, mut whole) = (None, false);
+        while let Some(line) = lines.next().await.map_err(|e| e.to_string())? {
+            match line {
+                SnapshotLine::Head { epoch: read, total, total_version, .. } => {
+                    if read != epoch {
+                        return Err(void());
+                    }
+                    head = Some((total, total_version));
+                }
+                SnapshotLine::Live(live) => {
+                    if !self.stock.rebuild_load(&rebuild, &live).await.map_err(|e| e.to_string())? {
+                        return Err(void());
+                    }
+                }
+                SnapshotLine::End => whole = true,
+            }
+        }
+        let (Some((total, total_version)), true) = (head, whole) else {
+            return Err("the ledger's snapshot broke off".into());
+        };
+        let config = row.stock_config();
+        let armed = self.stock.rebuild_finish(&rebuild, &config, total, total_version).await;
+        if !armed.map_err(|e| e.to_string())? {
+            return Err(void());
+        }
+        let view = self.stock.view(&row.id).await.map_err(|e| e.to_string())?;
+        self.broadcast(&row.id, view.change, SaleNews::Opened).await;
+        self.broadcast_view(&row.id, &view).await;
+        Ok(epoch)
+    }
+}

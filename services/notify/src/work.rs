@@ -1,0 +1,125 @@
+//! The two kinds of work: writing notices for events, and delivering notices.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract::events::{Channel, Event, Notice};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use messaging::{Consumer, Delivery, EventBus, PublishError, QueueError, Subscription};
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use crate::compose;
+use crate::mailbox::Mailbox;
+
+/// Events taken at once.
+const EVENTS_MAX: usize = 8;
+/// Notices delivered in one transaction at most.
+const DELIVER_MAX: usize = 500;
+/// Notices published at once.
+const PUBLISHING_MAX: usize = 256;
+/// Waiting time after something failed.
+const RETRY_MS: u64 = 500;
+
+/// Why a round of work stopped; it is done again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WorkError {
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error(transparent)]
+    Mailbox(#[from] crate::mailbox::MailboxError),
+}
+
+/// Writes notices for the events of the bus until `shutdown`.
+pub(crate) async fn write_notices(bus: Arc<dyn EventBus>, shutdown: CancellationToken) {
+    again_and_again(&shutdown, "writing notices", async || {
+        let mut consumer = bus.consume(Subscription::Notify).await?;
+        while let Some(batch) = next(&mut *consumer, EVENTS_MAX, &shutdown).await? {
+            let last = last_tag(&batch);
+            let events: Vec<Event> = readable(&mut *consumer, batch).await?;
+            let notices: Vec<Notice> = events.iter().flat_map(compose::notices).collect();
+            stream::iter(notices.iter().map(|notice| bus.publish_notice(notice)))
+                .buffer_unordered(PUBLISHING_MAX)
+                .try_collect::<()>()
+                .await?;
+            // Acknowledged only now: a crash before this writes the same notices, ids included, again.
+            consumer.ack_through(last).await?;
+        }
+        consumer.close().await?;
+        Ok(())
+    })
+    .await;
+}
+
+/// Delivers one channel's notices until `shutdown`.
+pub(crate) async fn deliver(
+    channel: Channel,
+    bus: Arc<dyn EventBus>,
+    mailbox: Arc<dyn Mailbox>,
+    shutdown: CancellationToken,
+) {
+    again_and_again(&shutdown, "delivering notices", async || {
+        let mut consumer = bus.consume(Subscription::Notices(channel)).await?;
+        while let Some(batch) = next(&mut *consumer, DELIVER_MAX, &shutdown).await? {
+            let last = last_tag(&batch);
+            let notices: Vec<Notice> = readable(&mut *consumer, batch).await?;
+            mailbox.deliver(&notices).await?;
+            consumer.ack_through(last).await?;
+        }
+        consumer.close().await?;
+        Ok(())
+    })
+    .await;
+}
+
+async fn again_and_again(
+    shutdown: &CancellationToken,
+    what: &str,
+    work: impl AsyncFn() -> Result<(), WorkError>,
+) {
+    while !shutdown.is_cancelled() {
+        if let Err(error) = work().await {
+            tracing::warn!(%error, "{what} failed; trying again");
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(RETRY_MS)) => {}
+                () = shutdown.cancelled() => {}
+            }
+        }
+    }
+}
+
+/// The next batch; `None` on shutdown.
+async fn next(
+    consumer: &mut dyn Consumer,
+    max: usize,
+    shutdown: &CancellationToken,
+) -> Result<Option<Vec<Delivery>>, QueueError> {
+    tokio::select! {
+        batch = consumer.next_batch(max) => batch.map(Some),
+        () = shutdown.cancelled() => Ok(None),
+    }
+}
+
+fn last_tag(batch: &[Delivery]) -> u64 {
+    batch.last().map_or(0, |delivery| delivery.tag)
+}
+
+/// The batch's messages; what cannot be read goes to the dead letters.
+async fn readable<T: DeserializeOwned>(
+    consumer: &mut dyn Consumer,
+    batch: Vec<Delivery>,
+) -> Result<Vec<T>, QueueError> {
+    let mut messages = Vec::with_capacity(batch.len());
+    for delivery in batch {
+        match serde_json::from_slice(&delivery.body) {
+            Ok(message) => messages.push(message),
+            Err(error) => {
+                tracing::error!(%error, "a message that cannot be read goes to the dead letters");
+                consumer.reject(delivery.tag).await?;
+            }
+        }
+    }
+    Ok(messages)
+}

@@ -1,0 +1,118 @@
+//! Payments and refunds.
+
+use domain::OrderStatus;
+
+use super::bench::{Bench, PRICE, buyer, id, order};
+use crate::order_store::{Capture, CaptureOutcome, PaymentBegun, PaymentFailure, Provenance, Refunded};
+
+fn failure(event: &str, reference: &str, n: u32) -> PaymentFailure {
+    PaymentFailure {
+        event_id: event.into(),
+        reference: reference.into(),
+        order: id(n).to_string(),
+        amount_cents: PRICE,
+        currency: "EUR".into(),
+    }
+}
+
+pub(in crate::order_store) async fn a_payment_under_way_is_found_again_and_a_failed_one_replaced(bench: Bench) {
+    let bench = bench.with_sale(9, 2).await;
+    bench.commit(&[order(1, "a", 1)]).await;
+    let first = bench.begin(1, "a").await;
+    assert_eq!(bench.begin(1, "a").await, first);
+    let foreign = bench.store.begin_payment(id(1), &buyer("b")).await.unwrap();
+    assert_eq!(foreign, PaymentBegun::NotFound, "another buyer's order");
+    bench.store.record_failure(&failure("e1", &first, 1)).await.unwrap();
+    bench.store.record_failure(&failure("e1", &first, 1)).await.unwrap();
+    let second = bench.begin(1, "a").await;
+    assert_ne!(second, first);
+    assert_eq!(bench.pay(1, &second).await, CaptureOutcome::Paid);
+    let paid = bench.store.begin_payment(id(1), &buyer("a")).await.unwrap();
+    assert_eq!(paid, PaymentBegun::NotPayable(OrderStatus::Paid));
+    bench.assert_sound().await;
+}
+
+pub(in crate::order_store) async fn a_capture_pays_once_and_repeats_change_nothing(bench: Bench) {
+    let bench = bench.with_sale(9, 2).await;
+    bench.commit(&[order(1, "a", 1)]).await;
+    let reference = bench.begin(1, "a").await;
+    assert_eq!(bench.pay(1, &reference).await, CaptureOutcome::Paid);
+    bench.told().await;
+    assert_eq!(bench.pay(1, &reference).await, CaptureOutcome::Repeat, "the same event");
+    let told_anew = Capture {
+        provenance: Provenance::Webhook { event_id: "another".into() },
+        ..Bench::money(&reference, 1, 1)
+    };
+    let outcome = bench.store.record_capture(&told_anew).await.unwrap();
+    assert_eq!(outcome, CaptureOutcome::Repeat, "the same capture, told by another event");
+    bench.store.record_failure(&failure("late-failure", &reference, 1)).await.unwrap();
+    assert_eq!(bench.status(1).await, OrderStatus::Paid);
+    assert_eq!((bench.refunds(1).await.len(), bench.told().await.len()), (0, 0));
+    bench.assert_sound().await;
+}
+
+pub(in crate::order_store) async fn wrong_money_is_paid_back_and_never_pays(bench: Bench) {
+    let bench = bench.with_sale(9, 2).await;
+    bench.commit(&[order(1, "a", 1), order(2, "b", 1)]).await;
+    let too_little = Capture { amount_cents: PRICE - 1, ..Bench::money("p1", 1, 1) };
+    let other_currency = Capture { currency: "USD".into(), ..Bench::money("p2", 1, 1) };
+    for wrong in [too_little, other_currency] {
+        let outcome = bench.store.record_capture(&wrong).await.unwrap();
+        assert_eq!(outcome, CaptureOutcome::Refunded("wrong_amount"));
+    }
+    let of_another = bench.begin(2, "b").await;
+    assert_eq!(bench.pay(1, &of_another).await, CaptureOutcome::Refunded("wrong_order"));
+    assert_eq!(bench.status(1).await, OrderStatus::PendingPayment);
+    assert_eq!(bench.status(2).await, OrderStatus::PendingPayment);
+    let cents: Vec<i64> = bench.refunds(1).await.iter().map(|r| r.amount_cents).collect();
+    assert_eq!(cents, [PRICE - 1, PRICE], "what was captured goes back");
+    assert_eq!(bench.pay(1, "p3").await, CaptureOutcome::Paid, "and the order is still payable");
+    bench.assert_sound().await;
+}
+
+pub(in crate::order_store) async fn money_for_nobody_and_second_captures_are_paid_back(bench: Bench) {
+    let bench = bench.with_sale(1, 1).await;
+    bench.commit(&[order(1, "a", 1), order(2, "b", 1)]).await;
+    assert_eq!(bench.pay(77, "p0").await, CaptureOutcome::Refunded("unknown_order"));
+    let no_id = Capture { order: "what?".into(), ..Bench::money("p00", 1, 1) };
+    let outcome = bench.store.record_capture(&no_id).await.unwrap();
+    assert_eq!(outcome, CaptureOutcome::Refunded("unknown_order"));
+    assert_eq!(bench.pay(2, "p1").await, CaptureOutcome::Refunded("not_payable"), "rejected");
+    assert_eq!(bench.pay(1, "p2").await, CaptureOutcome::Paid);
+    assert_eq!(bench.pay(1, "p3").await, CaptureOutcome::Refunded("second_capture"));
+    assert_eq!(bench.status(1).await, OrderStatus::Paid);
+    assert_eq!(bench.store.refund_work(10).await.unwrap().len(), 4);
+    bench.assert_sound().await;
+}
+
+pub(in crate::order_store) async fn a_refund_happens_once_and_gives_the_units_back(bench: Bench) {
+    let bench = bench.with_sale(1, 1).await;
+    bench.commit(&[order(1, "a", 1)]).await;
+    let unpaid = bench.store.refund_order(id(1)).await.unwrap();
+    assert_eq!(unpaid, Refunded::NotRefundable(OrderStatus::PendingPayment));
+    assert_eq!(bench.store.refund_order(id(9)).await.unwrap(), Refunded::NotFound);
+    bench.pay(1, "p1").await;
+    assert_eq!(bench.store.refund_order(id(1)).await.unwrap(), Refunded::Done);
+    let twice = bench.store.refund_order(id(1)).await.unwrap();
+    assert_eq!(twice, Refunded::NotRefundable(OrderStatus::Refunded));
+    assert_eq!((bench.taken().await, bench.refunds(1).await.len()), (0, 1));
+    bench.commit(&[order(2, "b", 1)]).await;
+    assert_eq!(bench.status(2).await, OrderStatus::PendingPayment, "the unit sells again");
+    assert_eq!(bench.pay(1, "p2").await, CaptureOutcome::Refunded("not_payable"));
+    bench.assert_sound().await;
+}
+
+pub(in crate::order_store) async fn refund_work_is_due_until_done(bench: Bench) {
+    let bench = bench.with_sale(1, 1).await;
+    bench.pay(9, "p1").await;
+    let work = bench.store.refund_work(10).await.unwrap();
+    assert_eq!((work[0].reference.as_str(), work[0].amount_cents, work[0].attempts), ("p1", PRICE, 0));
+    bench.store.defer_refund("p1", 1000).await.unwrap();
+    assert_eq!(bench.store.refund_work(10).await.unwrap(), []);
+    bench.pass(1000);
+    assert_eq!(bench.store.refund_work(10).await.unwrap()[0].attempts, 1);
+    bench.store.refund_done("p1").await.unwrap();
+    bench.pass(100_000);
+    assert_eq!(bench.store.refund_work(10).await.unwrap(), []);
+    bench.assert_sound().await;
+}

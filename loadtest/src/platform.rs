@@ -54,8 +54,8 @@ impl Platform {
     }
 
     /// A session with the buyers' listener.
-    pub(crate) fn shopper(&self) -> Shopper<'_> {
-        Shopper { session: Session::new(self.public.clone()), platform: self }
+    pub(crate) fn shopper(&self) -> Shopper {
+        Shopper { session: Session::new(self.public.clone()), mint: self.mint.clone() }
     }
 }
 
@@ -139,18 +139,18 @@ pub(crate) enum Placed {
 
 /// A buyer's session; any buyer may use it.
 #[derive(Debug)]
-pub(crate) struct Shopper<'p> {
+pub(crate) struct Shopper {
     session: Session,
-    platform: &'p Platform,
+    mint: Option<TokenMint>,
 }
 
-impl Shopper<'_> {
+impl Shopper {
     /// A bearer token for this buyer.
     ///
     /// # Errors
     /// When tokens cannot be minted here and the demo login gives none.
     pub(crate) async fn token(&mut self, buyer: &str) -> Result<String, PlatformError> {
-        if let Some(mint) = &self.platform.mint {
+        if let Some(mint) = &self.mint {
             return Ok(mint.token(buyer));
         }
         let body = format!(r#"{{"user":"{buyer}"}}"#);
@@ -193,7 +193,8 @@ impl Shopper<'_> {
     ) -> Result<Placed, PlatformError> {
         let body = format!(r#"{{"ticket":"{ticket}","quantity":{quantity}}}"#);
         let reply = self.reply(&Call::post(&format!("{buy}/orders"), token, &body)).await?;
-        let accepted = if reply.status == 202 { crate::http::body::text(&reply.body, "order_id") } else { None };
+        let accepted =
+            if reply.status == 202 { crate::http::body::text(&reply.body, "order_id") } else { None };
         Ok(accepted.map_or(Placed::Not(reply), Placed::Accepted))
     }
 

@@ -30,7 +30,12 @@ impl Progress {
                 say(&format!(
                     "{:>5} s {:>8} requests/s {:>7} accepted/s  sold out {:>7}  429 {:>6}  503 {:>6}  errors {:>5}",
                     begun.elapsed().as_secs(),
-                    d[0], d[1], d[2], d[3], d[4], d[5]
+                    d[0],
+                    d[1],
+                    d[2],
+                    d[3],
+                    d[4],
+                    d[5]
                 ));
             }
         }))

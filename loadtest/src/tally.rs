@@ -75,6 +75,17 @@ impl Kind {
         }
     }
 
+    /// What an answer off the purchase path means; a conflict is a race lost, as the contract says.
+    pub(crate) fn of_other(status: u16) -> Self {
+        match status {
+            200..=299 | 409 => Self::Other,
+            429 => Self::Limited,
+            503 => Self::Busy,
+            400..=499 => Self::Refused,
+            _ => Self::Wrong,
+        }
+    }
+
     /// Whether the contract asks to try again.
     pub(crate) fn is_retry(self) -> bool {
         matches!(self, Self::Limited | Self::Busy | Self::Broken)

@@ -36,8 +36,6 @@ pub(crate) enum VenueError {
 pub(crate) struct Venue {
     /// What is sold.
     pub(crate) head: Head,
-    /// Announced opening, Unix milliseconds.
-    pub(crate) opens_at: i64,
 }
 
 impl Venue {
@@ -76,7 +74,7 @@ impl Venue {
             per_user_limit: sale.per_user_limit,
             taken_before: ledger.order_store.taken,
         };
-        Ok(Self { head, opens_at: sale.opens_at })
+        Ok(Self { head })
     }
 
     /// Waits until the gate shows the buy path of an open sale.

@@ -1,2 +1,58 @@
-//! x
-fn main() {}
+//! Development tasks: `cargo xtask <task>`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool for people")]
+
+mod bench;
+mod guards;
+mod platform;
+mod power_cuts;
+mod run;
+mod test;
+mod trials;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Development tasks of the flash-sale platform")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run every test.
+    Test,
+    /// Remove each guard in turn and show that its tests then fail.
+    Guards {
+        /// Only guards whose name contains this.
+        only: Option<String>,
+    },
+    /// Measure: `embedded`.
+    Bench {
+        /// What to measure.
+        what: bench::What,
+    },
+    /// Storms against the release binary, judged by journal and ledger: `spike`, `kill`, `limits`, `races`.
+    Trial(trials::Options),
+    /// Cut the power at random moments of a traced storm, and look what the disk still holds.
+    PowerCuts(power_cuts::Options),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
+        Task::Test => test::run(),
+        Task::Guards { only } => guards::run(only.as_deref()),
+        Task::Bench { what } => bench::run(what),
+        Task::Trial(options) => trials::run(&options),
+        Task::PowerCuts(options) => power_cuts::run(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

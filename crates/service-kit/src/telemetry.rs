@@ -47,6 +47,12 @@ impl Metrics {
             .clone()
     }
 
+    /// Folds what histograms have recorded. Somebody must do it every few seconds, scraped or not:
+    /// until then every recorded value is kept.
+    pub fn upkeep(&self) {
+        self.0.run_upkeep();
+    }
+
     /// The metrics in Prometheus' text format.
     #[must_use]
     pub fn render(&self) -> String {

@@ -175,7 +175,8 @@ mod tests {
     #[tokio::test]
     async fn an_answer_in_pieces_comes_together() {
         let mut connection =
-            scripted(&[b"HTTP/1.1 429 X\r\nretr", b"y-after: 3\r\ncontent-le", b"ngth: 4\r\n\r\nab", b"cd"]).await;
+            scripted(&[b"HTTP/1.1 429 X\r\nretr", b"y-after: 3\r\ncontent-le", b"ngth: 4\r\n\r\nab", b"cd"])
+                .await;
         let answer = connection.exchange(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         assert_eq!(answer, Answer { status: 429, retry_after_s: Some(3) });
         assert_eq!(connection.body(), b"abcd");
@@ -183,8 +184,11 @@ mod tests {
 
     #[tokio::test]
     async fn chunks_and_closed_bodies_are_read() {
-        let chunks: &[&[u8]] =
-            &[b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n2\r\n", b"ab\r\n1\r\nc\r\n", b"0\r\n\r\n"];
+        let chunks: &[&[u8]] = &[
+            b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n2\r\n",
+            b"ab\r\n1\r\nc\r\n",
+            b"0\r\n\r\n",
+        ];
         let mut connection = scripted(chunks).await;
         connection.exchange(b"x").await.unwrap();
         assert_eq!(connection.body(), b"abc");

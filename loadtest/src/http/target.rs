@@ -29,18 +29,6 @@ impl FromStr for Target {
     }
 }
 
-impl Target {
-    /// The listener and the path of an absolute URL.
-    ///
-    /// # Errors
-    /// When the URL is not plain `http`.
-    pub(crate) fn split(url: &str) -> Result<(Self, String), BadTarget> {
-        let rest = url.strip_prefix("http://").ok_or_else(|| BadTarget(url.into()))?;
-        let (host, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
-        Ok((format!("http://{host}").parse()?, path.into()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::Target;
@@ -54,12 +42,5 @@ mod tests {
         for bad in ["127.0.0.1:8080", "https://a", "http://", "http://a/b"] {
             assert!(authority(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_url_splits_into_listener_and_path() {
-        let (target, path) = Target::split("http://127.0.0.1:9/pay/x?y=1").unwrap();
-        assert_eq!((target.authority.as_str(), path.as_str()), ("127.0.0.1:9", "/pay/x?y=1"));
-        assert_eq!(Target::split("http://a:1").unwrap().1, "/");
     }
 }

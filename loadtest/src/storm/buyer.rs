@@ -57,7 +57,8 @@ impl Player<'_> {
         }
         crowd.tally.time(Series::Ticket, intended.elapsed());
         let answer = self.connection.body();
-        let (Some(ticket), Some(order)) = (body::text(answer, "ticket"), body::text(answer, "order_id")) else {
+        let (Some(ticket), Some(order)) = (body::text(answer, "ticket"), body::text(answer, "order_id"))
+        else {
             crowd.tally.count(Kind::Wrong);
             return;
         };

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{Facts, Fate};
 use crate::journal::{Account, Entry};
-use crate::platform::{Platform, PlatformError};
+use crate::platform::{Platform, PlatformError, Shopper};
 
 /// Sessions that look orders up.
 const LOOKERS: usize = 16;
@@ -68,9 +68,8 @@ async fn look_up(
     let next = Arc::new(AtomicUsize::new(0));
     let mut lookers = tokio::task::JoinSet::new();
     for _ in 0..LOOKERS.min(total) {
-        let (platform, account, next) = (platform.clone(), Arc::clone(account), Arc::clone(&next));
+        let (mut shopper, account, next) = (platform.shopper(), Arc::clone(account), Arc::clone(&next));
         lookers.spawn(async move {
-            let mut shopper = platform.shopper();
             let mut seen = Vec::new();
             loop {
                 let n = next.fetch_add(step, Ordering::Relaxed);
@@ -90,11 +89,7 @@ async fn look_up(
     Ok(fates)
 }
 
-async fn fate(
-    shopper: &mut crate::platform::Shopper<'_>,
-    entry: &Entry,
-    deadline: Instant,
-) -> Result<Fate, PlatformError> {
+async fn fate(shopper: &mut Shopper, entry: &Entry, deadline: Instant) -> Result<Fate, PlatformError> {
     let token = shopper.token(&entry.buyer).await?;
     loop {
         let fate = match shopper.order(&entry.order, &token).await? {

@@ -69,9 +69,8 @@ fn nothing_lost(facts: &Facts) -> Promise {
     let of = |fate: Fate| orders(facts).filter(move |(_, f)| *f == fate).map(|(e, _)| &*e.order);
     let (lost, stuck, unreadable) = (of(Fate::Lost), of(Fate::Queued), of(Fate::Unreadable));
     let rejected = of(Fate::Rejected).count();
-    let held =
-        facts.fates.iter().all(|f| !matches!(f, Fate::Lost | Fate::Queued | Fate::Unreadable))
-            && facts.fates.len() == facts.account.entries.len();
+    let held = facts.fates.iter().all(|f| !matches!(f, Fate::Lost | Fate::Queued | Fate::Unreadable))
+        && facts.fates.len() == facts.account.entries.len();
     let detail = format!(
         "lost {}, still queued {}, unreadable {}, rejected after acceptance {rejected}",
         named(lost),
@@ -120,7 +119,11 @@ fn within_limit(facts: &Facts) -> Promise {
 fn nothing_leaked(facts: &Facts) -> Promise {
     let (ledger, taken) = (&facts.ledger, facts.ledger.order_store.taken);
     let Some(stock) = ledger.stock_store else {
-        return Promise::new("never leak a unit", false, "the stock store is lost or being rebuilt");
+        return Promise::new(
+            "never leak a unit, both stores agree",
+            false,
+            "the stock store is lost or being rebuilt",
+        );
     };
     let sum = u64::from(stock.free) + u64::from(stock.reserved) + u64::from(stock.settled);
     let held = sum == u64::from(ledger.total)

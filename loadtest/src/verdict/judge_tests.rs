@@ -79,8 +79,7 @@ fn an_oversold_ledger_is_seen() {
 #[test]
 fn live_orders_beyond_the_stock_are_seen_even_when_the_ledger_denies_them() {
     let over = broken(|f| {
-        let extra =
-            Entry { order: "o-x".into(), buyer: "b-x".into(), quantity: 1, ticket: "t-x".into() };
+        let extra = Entry { order: "o-x".into(), buyer: "b-x".into(), quantity: 1, ticket: "t-x".into() };
         f.account.entries.push(extra);
         f.fates.push(Fate::Pending);
     });
@@ -88,7 +87,7 @@ fn live_orders_beyond_the_stock_are_seen_even_when_the_ledger_denies_them() {
 }
 
 #[test]
-fn a_raised_total_does_not_hide_an_oversell_of_phantom_units() {
+fn a_ledger_that_denies_a_live_order_is_seen() {
     assert!(broken(|f| set_free_and_taken(f, 0, 9)).contains(&"never oversell".to_owned()));
 }
 

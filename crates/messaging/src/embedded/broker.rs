@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::consumer::{Access, QueueConsumer};
 use super::group::Operation;
@@ -67,6 +68,7 @@ impl EmbeddedBroker {
             reader: Reader::new(path),
             clock,
             letters: Mutex::default(),
+            closing: CancellationToken::new(),
         });
         for cause in Cause::ALL {
             let count = store.letters(cause).await.map_err(|e| unreachable_for(&e))?;
@@ -88,6 +90,7 @@ impl EmbeddedBroker {
     /// [`QueueError::Unreachable`] when the storage failed at the last moment.
     pub async fn close(&self) -> Result<(), QueueError> {
         let Some(writer) = self.writer.lock().take() else { return Ok(()) };
+        self.shared.closing.cancel();
         for queue in &self.shared.queues {
             queue.close();
         }
@@ -139,8 +142,7 @@ impl EmbeddedBroker {
 
     /// A consumer of the queue at `place`.
     pub(super) async fn consumer(&self, place: usize) -> Result<Box<dyn Consumer>, QueueError> {
-        let access =
-            Access { shared: Arc::clone(&self.shared), operations: self.operations.clone(), place };
+        let access = Access { shared: Arc::clone(&self.shared), operations: self.operations.clone(), place };
         Ok(Box::new(QueueConsumer::attach(access).await?))
     }
 

@@ -5,18 +5,25 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use contract::events::{Event, Notice, SaleBroadcast};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio_util::sync::CancellationToken;
 
 use super::broker::EmbeddedBroker;
-use crate::{
-    Broadcasts, Consumer, EventBus, EventTap, PublishError, QueueError, Subscription, topology,
-};
+use crate::{Broadcasts, Consumer, EventBus, EventTap, PublishError, QueueError, Subscription, topology};
 
 /// A listener to broadcasts or events that may miss some.
-struct Listener<T>(Receiver<T>);
+struct Listener<T> {
+    news: Receiver<T>,
+    closing: CancellationToken,
+}
 
 impl<T: Clone> Listener<T> {
     async fn next(&mut self) -> Result<Option<T>, QueueError> {
-        match self.0.recv().await {
+        let heard = tokio::select! {
+            biased;
+            () = self.closing.cancelled() => return Err(QueueError::Closed),
+            heard = self.news.recv() => heard,
+        };
+        match heard {
             Ok(news) => Ok(Some(news)),
             Err(RecvError::Lagged(_)) => Ok(None),
             Err(RecvError::Closed) => Err(QueueError::Closed),
@@ -54,7 +61,8 @@ impl EventBus for EmbeddedBroker {
 
     async fn consume(&self, subscription: Subscription) -> Result<Box<dyn Consumer>, QueueError> {
         let place = self.routes.subscription(subscription);
-        self.consumer(place.ok_or_else(|| QueueError::Unknown(topology::subscription_queue(subscription)))?).await
+        self.consumer(place.ok_or_else(|| QueueError::Unknown(topology::subscription_queue(subscription)))?)
+            .await
     }
 
     async fn broadcast(&self, news: &SaleBroadcast) -> Result<(), PublishError> {
@@ -63,10 +71,10 @@ impl EventBus for EmbeddedBroker {
     }
 
     async fn broadcasts(&self) -> Result<Box<dyn Broadcasts>, QueueError> {
-        Ok(Box::new(Listener(self.news.subscribe())))
+        Ok(Box::new(Listener { news: self.news.subscribe(), closing: self.shared.closing.clone() }))
     }
 
     async fn tap(&self) -> Result<Box<dyn EventTap>, QueueError> {
-        Ok(Box::new(Listener(self.events.subscribe())))
+        Ok(Box::new(Listener { news: self.events.subscribe(), closing: self.shared.closing.clone() }))
     }
 }

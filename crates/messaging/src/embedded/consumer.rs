@@ -112,7 +112,9 @@ impl QueueConsumer {
     }
 
     fn held_at(&self, tag: u64) -> Result<usize, QueueError> {
-        self.held.binary_search_by_key(&tag, |h| h.tag).map_err(|_| QueueError::Unknown(format!("delivery {tag}")))
+        self.held
+            .binary_search_by_key(&tag, |h| h.tag)
+            .map_err(|_| QueueError::Unknown(format!("delivery {tag}")))
     }
 }
 

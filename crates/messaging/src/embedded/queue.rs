@@ -204,7 +204,8 @@ impl Queue {
         }
         if !state.returned.is_empty() {
             let fit = |(_, (at, tries)): &(&i64, &(i64, u32))| self.rules.verdict(*at, *tries, now).is_none();
-            let next: Vec<i64> = state.returned.iter().take_while(fit).take(max).map(|(seq, _)| *seq).collect();
+            let next: Vec<i64> =
+                state.returned.iter().take_while(fit).take(max).map(|(seq, _)| *seq).collect();
             return if next.is_empty() { Look::Condemned } else { Look::Reread(next) };
         }
         if state.ahead.is_empty() {

@@ -51,7 +51,8 @@ impl Routes {
         let events = EventKind::ALL
             .iter()
             .map(|kind| {
-                let hears = |s: &Subscription| topology::patterns(*s).iter().any(|p| topology::matches(p, *kind));
+                let hears =
+                    |s: &Subscription| topology::patterns(*s).iter().any(|p| topology::matches(p, *kind));
                 let places = SUBSCRIPTIONS.iter().enumerate().filter(|(_, s)| hears(s));
                 places.map(|(n, _)| usize::from(lanes) + n).collect()
             })

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use contract::api::QueueInfo;
 use domain::Clock;
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use super::queue::Queue;
 use super::reader::Reader;
@@ -17,6 +18,8 @@ pub(super) struct Shared {
     pub(super) reader: Reader,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) letters: Mutex<HashMap<Cause, u64>>,
+    /// Cancelled when the broker closes.
+    pub(super) closing: CancellationToken,
 }
 
 impl Shared {

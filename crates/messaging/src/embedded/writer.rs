@@ -19,6 +19,10 @@ const FAILURE_PAUSE_MS: u64 = 20;
 /// Least time between two writings of the delivery marks, in milliseconds.
 const MARKS_EVERY_MS: u64 = 100;
 
+/// Commits of groups, and the publishes they confirmed: their ratio is how well groups form.
+const COMMITS: &str = "seckill_queue_commits_total";
+const MESSAGES: &str = "seckill_queue_confirms_total";
+
 /// The writing task's state.
 pub(super) struct Writer {
     operations: mpsc::Receiver<Operation>,
@@ -93,6 +97,9 @@ impl Writer {
     }
 
     async fn work(&mut self, mut group: Group) {
+        // Before the messages are numbered: a storage opened anew may hold more of them. A failure
+        // shows again, and is answered, at the commit.
+        let _ = self.ready().await;
         let batch = group.batch(&self.shared, self.shared.clock.now());
         self.owed.append(&mut group.acknowledged);
         self.commit(batch).await;
@@ -122,6 +129,8 @@ impl Writer {
         }
         let written = self.write(flow).await;
         if written.is_ok() {
+            metrics::counter!(COMMITS).increment(1);
+            metrics::counter!(MESSAGES).increment(confirms.len() as u64);
             self.owed.clear();
             for (number, mark) in marks {
                 self.shared.place(number).inspect(|at| self.shared.queues[*at].mark_saved(mark));
@@ -150,7 +159,8 @@ impl Writer {
         }
         for queue in &self.shared.queues {
             let known = queue.tail().0;
-            let (more, last) = self.store.beyond(queue.number, known).await.map_err(|e| unreachable_for(&e))?;
+            let (more, last) =
+                self.store.beyond(queue.number, known).await.map_err(|e| unreachable_for(&e))?;
             queue.resync(last, more);
         }
         Ok(())
@@ -213,6 +223,7 @@ fn answer(confirms: Vec<Confirm>, written: &Result<(), QueueError>) {
 }
 
 fn marks_as_json(marks: &[(i64, i64)]) -> Option<String> {
-    let object: serde_json::Map<_, _> = marks.iter().map(|(n, mark)| (n.to_string(), (*mark).into())).collect();
+    let object: serde_json::Map<_, _> =
+        marks.iter().map(|(n, mark)| (n.to_string(), (*mark).into())).collect();
     (!object.is_empty()).then(|| serde_json::Value::Object(object).to_string())
 }

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::ConnectInfo;
+use axum::extract::{ConnectInfo, Request};
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -15,7 +15,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
 
 use crate::lifecycle::Failure;
 
@@ -60,8 +60,13 @@ pub async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, Fai
     })
 }
 
-/// Serves the router until `shutdown`, then lets requests under way finish within `limits.drain`.
-pub async fn serve(listener: TcpListener, router: Router, limits: ServerLimits, shutdown: CancellationToken) {
+/// Serves a router, or any other service of requests, until `shutdown`; then lets requests under way
+/// finish within `limits.drain`.
+pub async fn serve<S>(listener: TcpListener, service: S, limits: ServerLimits, shutdown: CancellationToken)
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let graceful = GracefulShutdown::new();
     let builder = Arc::new(builder(limits));
@@ -83,9 +88,9 @@ pub async fn serve(listener: TcpListener, router: Router, limits: ServerLimits, 
             }
         };
         let watcher = graceful.watcher();
-        let (router, builder) = (router.clone(), builder.clone());
+        let (service, builder) = (service.clone(), builder.clone());
         tokio::spawn(async move {
-            let connection = watcher.watch(connection(&builder, stream, peer, router));
+            let connection = watcher.watch(connection(&builder, stream, peer, service));
             // A broken connection is the client's affair; nothing here can act on it.
             let _ = connection.await;
             drop(slot);
@@ -117,28 +122,32 @@ fn builder(limits: ServerLimits) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-fn connection(
+fn connection<S>(
     builder: &auto::Builder<TokioExecutor>,
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
+    service: S,
 ) -> auto::Connection<
     'static,
     TokioIo<TcpStream>,
     impl hyper::service::Service<
         hyper::Request<Incoming>,
-        Response = axum::response::Response,
+        Response = Response,
         Error = Infallible,
         Future: Send + 'static,
     > + 'static,
     TokioExecutor,
-> {
+>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
     // Answers are single small writes: waiting to merge them only costs latency.
     let _ = stream.set_nodelay(true);
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request)
+        service.clone().oneshot(request)
     });
     builder.serve_connection(TokioIo::new(stream), service).into_owned()
 }

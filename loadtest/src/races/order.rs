@@ -1,0 +1,148 @@
+//! One order's race: placed, payment begun, then everybody at the deadline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract::api::{AdminOrder, Order, PaymentStarted, WebhookEvent, WebhookKind};
+use tokio::time::Instant;
+
+use super::Track;
+use super::judge::Outcome;
+use super::plan::Plan;
+use crate::error::RunError;
+use crate::http::Call;
+use crate::platform::{Operator, Placed, Shopper};
+use crate::secret::webhook_signature;
+
+/// Pause between two looks at an order.
+const LOOK_PAUSE_MS: u64 = 100;
+/// Looks at an order that stays queued.
+const LOOKS_MAX: u32 = 100;
+
+/// What the actors did and were told.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Race {
+    /// The order.
+    pub(super) order: String,
+    /// Captures that the webhook took (200), repeats not counted.
+    pub(super) captures: u32,
+    /// The first of them was reported after the deadline.
+    pub(super) paid_late: bool,
+    /// The cancel was answered 200.
+    pub(super) cancelled: bool,
+    /// A webhook that was signed well was not answered 200.
+    pub(super) webhook_refused: bool,
+}
+
+/// Runs a race; none when the order was not accepted or not committed in time to be raced.
+pub(super) async fn race(track: Arc<Track>, n: u32, plan: Plan) -> Result<Option<Race>, RunError> {
+    let mut shopper = track.platform.shopper();
+    let buyer = format!("race-{}-{n}", track.tag);
+    let token = shopper.token(&buyer).await?;
+    let placed = {
+        // Never closed, and waiting for it is no failure.
+        let _turn = track.placing.acquire().await;
+        place(&track, &mut shopper, &token).await?
+    };
+    let Some((order, pay_by)) = placed else { return Ok(None) };
+    let id = order.order_id.to_string();
+    let payment = if plan.pay_at_ms.is_some() {
+        let path = format!("/api/v1/orders/{id}/payment");
+        shopper.reply(&Call::post(&path, &token, "")).await?.ok::<PaymentStarted>()
+    } else {
+        None
+    };
+    let mut other = track.platform.shopper();
+    let (paid, cancelled) = tokio::join!(
+        pay(&track, &mut shopper, &order, payment, plan, pay_by),
+        cancel(&track, &mut other, &id, &token, plan.cancel_at_ms.map(|at| pay_by + at)),
+    );
+    let mut race = paid?;
+    race.cancelled = cancelled?;
+    race.order = id;
+    Ok(Some(race))
+}
+
+async fn place(track: &Track, shopper: &mut Shopper, token: &str) -> Result<Option<(Order, i64)>, RunError> {
+    let Ok(issued) = shopper.ticket(&track.buy, token).await? else { return Ok(None) };
+    let Placed::Accepted(id) = shopper.place(&track.buy, token, &issued.ticket, 1).await? else {
+        return Ok(None);
+    };
+    for _ in 0..LOOKS_MAX {
+        if let Ok(order) = shopper.order(&id, token).await?
+            && let Some(pay_by) = order.pay_by
+        {
+            return Ok(Some((order, pay_by)));
+        }
+        tokio::time::sleep(Duration::from_millis(LOOK_PAUSE_MS)).await;
+    }
+    Err(RunError::Setup(format!("order {id} stays queued")))
+}
+
+async fn until(track: &Track, platform_ms: i64) {
+    let wait_ms = platform_ms - track.offset_ms - track.clock.now_ms();
+    tokio::time::sleep(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))).await;
+}
+
+async fn pay(
+    track: &Track,
+    shopper: &mut Shopper,
+    order: &Order,
+    payment: Option<PaymentStarted>,
+    plan: Plan,
+    pay_by: i64,
+) -> Result<Race, RunError> {
+    let mut race = Race::default();
+    let (Some(payment), Some(at)) = (payment, plan.pay_at_ms) else { return Ok(race) };
+    until(track, pay_by + at).await;
+    let event = WebhookEvent {
+        event_id: format!("evt-{}", order.order_id),
+        kind: WebhookKind::Succeeded,
+        reference: payment.reference,
+        order_id: order.order_id.to_string(),
+        amount_cents: order.amount_cents,
+        currency: order.currency.clone(),
+    };
+    let body = serde_json::to_string(&event).unwrap_or_default();
+    for _ in 0..=u32::from(plan.repeat) {
+        let signature = webhook_signature(&track.webhook_secret, track.clock.now_ms() / 1000, &body);
+        let call = Call {
+            header: ("seckill-signature", &signature),
+            ..Call::post("/api/v1/payments/webhook", "", &body)
+        };
+        let reply = shopper.reply(&call).await?;
+        race.webhook_refused |= reply.status != 200;
+        race.captures = race.captures.max(u32::from(reply.status == 200));
+    }
+    race.paid_late = at > 0;
+    Ok(race)
+}
+
+async fn cancel(
+    track: &Track,
+    shopper: &mut Shopper,
+    order: &str,
+    token: &str,
+    at: Option<i64>,
+) -> Result<bool, RunError> {
+    let Some(at) = at else { return Ok(false) };
+    until(track, at).await;
+    let path = format!("/api/v1/orders/{order}/cancel");
+    Ok(shopper.reply(&Call::post(&path, token, "")).await?.status == 200)
+}
+
+/// Reads an order until nothing is under way with it any more, or the deadline passes.
+pub(super) async fn end(
+    operator: &mut Operator<'_>,
+    race: Race,
+    deadline: Instant,
+) -> Result<Outcome, RunError> {
+    loop {
+        let order: AdminOrder = operator.order(&race.order).await?;
+        let outcome = Outcome { race: race.clone(), order };
+        if outcome.is_settled() || Instant::now() >= deadline {
+            return Ok(outcome);
+        }
+        tokio::time::sleep(Duration::from_millis(LOOK_PAUSE_MS)).await;
+    }
+}

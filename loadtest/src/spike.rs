@@ -1,0 +1,114 @@
+//! The crowd of whole buyers, played by goose: they wait at the gate, click twice, change their minds,
+//! retry as told, follow their order, pay or cancel. Only this module knows goose.
+
+mod ask;
+mod buyer;
+mod leftovers;
+mod stage;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use goose::GooseAttack;
+use goose::config::GooseConfiguration;
+use goose::goose::{Scenario, Transaction, TransactionFunction};
+use goose::metrics::GooseMetrics;
+use tokio::time::Instant;
+
+use crate::cli::SpikeArgs;
+use crate::clock::Clock;
+use crate::error::RunError;
+use crate::journal::{Foot, Journal};
+use crate::progress::Progress;
+use crate::report::{Report, say};
+use crate::tally::Kind;
+use crate::venue::Venue;
+use crate::verdict::{self, Promise};
+use stage::Stage;
+
+/// Plays a spike; true when the verdict passed.
+///
+/// # Errors
+/// When it cannot be played or judged.
+pub(crate) async fn run(args: &SpikeArgs, clock: &Clock) -> Result<bool, RunError> {
+    let platform = args.target.platform(clock);
+    let venue = Venue::prepare(&platform, &args.sale, clock).await?;
+    let journal = Journal::create(venue.head.clone(), args.journal.as_deref())?;
+    say(&format!("spike on sale {}: {} buyers, {} units", venue.head.sale, args.buyers, venue.head.stock));
+    let stage = Arc::new(Stage::new(args.clone(), clock, platform.clone(), &venue, journal));
+    let tally = &stage.tally;
+
+    let progress = Progress::start(Arc::clone(tally));
+    let begun = Instant::now();
+    let users = play(&stage, args).await?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let settle = Instant::now() + Duration::from_secs(args.target.drain_s);
+    let bought_back = leftovers::buy(&stage, settle).await?;
+    drop(progress);
+
+    let foot = Foot {
+        demand: tally.wishes.demand.load(Ordering::Relaxed),
+        unknown: tally.wishes.unknown.load(Ordering::Relaxed),
+        wrong: tally.of(Kind::Wrong),
+    };
+    let account = stage.journal.close(foot)?;
+    let drain = Duration::from_secs(args.target.drain_s);
+    let facts = verdict::collect(&platform, account, drain, args.target.sample).await?;
+    let mut verdict = verdict::judge(&facts);
+    let played = stage.played();
+    let detail = format!("{played} of {}", args.buyers);
+    verdict.promises.push(Promise::new("every buyer was played", played == args.buyers, detail));
+    let report = Report {
+        title: format!("spike on sale {} ({} buyers, {users} at once)", venue.head.sale, args.buyers),
+        tally: Some(tally),
+        rates: None,
+        extra: vec![
+            ("seconds played", format!("{seconds:.1}").into()),
+            ("orders paid", stage.done.paid.load(Ordering::Relaxed).into()),
+            ("orders cancelled", stage.done.cancelled.load(Ordering::Relaxed).into()),
+            ("returned units sold again", bought_back.into()),
+        ],
+        verdict: Some(verdict),
+    };
+    Ok(report.publish(args.target.json.as_deref())?)
+}
+
+/// Runs the goose attack; how many users it had at once.
+async fn play(stage: &Arc<Stage>, args: &SpikeArgs) -> Result<usize, RunError> {
+    let goose = |e: goose::GooseError| RunError::Goose(e.to_string());
+    let buyers = usize::try_from(args.buyers).unwrap_or(usize::MAX);
+    let users = args.users.clamp(1, buyers.max(1));
+    let mut line: Vec<String> = [
+        "--host",
+        &format!("http://{}", stage.platform.public.authority),
+        "--users",
+        &users.to_string(),
+        "--increase-rate",
+        &users.to_string(),
+        "--iterations",
+        &buyers.div_ceil(users).to_string(),
+        "--no-reset-metrics",
+        "--no-print-metrics",
+        "-qqq",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    if let Some(report) = &args.goose_report {
+        line.extend(["--report-file".into(), report.display().to_string()]);
+    }
+    let configuration = GooseConfiguration::parse_args_default(&line).map_err(goose)?;
+    let scenario = Scenario::new("buyer")
+        .register_transaction(Transaction::new(transaction(Arc::clone(stage))).set_name("a buyer's visit"));
+    let attack = GooseAttack::initialize_with_config(configuration).map_err(goose)?;
+    let metrics: GooseMetrics =
+        Box::pin(attack.register_scenario(scenario).execute()).await.map_err(goose)?;
+    Ok(metrics.total_users.max(users))
+}
+
+fn transaction(stage: Arc<Stage>) -> TransactionFunction {
+    Arc::new(move |user| {
+        let stage = Arc::clone(&stage);
+        Box::pin(async move { buyer::visit(user, &stage).await })
+    })
+}

@@ -1,0 +1,116 @@
+//! One request through goose: counted by us as the contract means it, and by goose as a success
+//! whenever the contract has such an answer.
+
+use std::time::Duration;
+
+use goose::goose::{GooseMethod, GooseRequest, GooseUser, TransactionError};
+use tokio::time::Instant;
+
+use super::stage::Stage;
+use crate::http::{Reply, retry_wait};
+use crate::tally::Kind;
+
+/// Pause after a connection broke.
+const BROKEN_PAUSE_MS: u64 = 50;
+
+/// Goose ends a visit with its own error only when the attack itself is over.
+pub(super) type Asked<T> = Result<T, Box<TransactionError>>;
+
+/// A request.
+#[derive(Clone, Debug)]
+pub(super) struct Ask<'a> {
+    /// Its name in goose's report.
+    pub(super) name: &'a str,
+    /// `GET` or `POST`.
+    pub(super) method: GooseMethod,
+    /// Path, or a whole URL.
+    pub(super) path: &'a str,
+    /// The bearer token.
+    pub(super) token: &'a str,
+    /// The body and its content type; none when empty.
+    pub(super) body: (&'a str, &'a str),
+}
+
+impl<'a> Ask<'a> {
+    /// A `GET`.
+    pub(super) fn get(name: &'a str, path: &'a str, token: &'a str) -> Self {
+        Self { name, method: GooseMethod::Get, path, token, body: ("", "") }
+    }
+
+    /// A `POST` of JSON, or of nothing.
+    pub(super) fn post(name: &'a str, path: &'a str, token: &'a str, body: &'a str) -> Self {
+        Self { name, method: GooseMethod::Post, path, token, body: (body, "application/json") }
+    }
+}
+
+/// Asks once; none when no answer came.
+pub(super) async fn ask(user: &mut GooseUser, ask: &Ask<'_>) -> Asked<Option<Reply>> {
+    let mut builder = user.get_request_builder(&ask.method, ask.path)?;
+    if !ask.token.is_empty() {
+        builder = builder.header("authorization", format!("Bearer {}", ask.token));
+    }
+    if !ask.body.0.is_empty() {
+        builder = builder.header("content-type", ask.body.1).body(ask.body.0.to_owned());
+    } else if ask.method == GooseMethod::Post {
+        builder = builder.header("content-length", "0");
+    }
+    let request = GooseRequest::builder()
+        .name(ask.name)
+        .method(ask.method.clone())
+        .path(ask.path)
+        .set_request_builder(builder)
+        .build();
+    let mut answered = user.request(request).await?;
+    let Ok(response) = answered.response else { return Ok(None) };
+    let status = response.status().as_u16();
+    let retry_after_s = response
+        .headers()
+        .get("retry-after")
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse().ok());
+    if status < 500 || status == 503 {
+        user.set_success(&mut answered.request)?;
+    }
+    let Ok(body) = response.bytes().await else { return Ok(None) };
+    Ok(Some(Reply { status, retry_after_s, body: body.to_vec() }))
+}
+
+/// Asks until something other than "try again" comes: the answer, what it means, and whether an
+/// attempt before it may have had its effect. No answer when the patience ran out.
+pub(super) async fn persist(
+    user: &mut GooseUser,
+    stage: &Stage,
+    request: &Ask<'_>,
+    meaning: impl Fn(&Reply) -> Kind,
+    give_up: Instant,
+) -> Asked<(Option<Reply>, Kind, bool)> {
+    let mut unclear = false;
+    loop {
+        let reply = ask(user, request).await?;
+        let kind = reply.as_ref().map_or(Kind::Broken, &meaning);
+        stage.tally.count(kind);
+        if !kind.is_retry() {
+            return Ok((reply, kind, unclear));
+        }
+        unclear |= kind != Kind::Limited;
+        let pause = match &reply {
+            Some(reply) => retry_wait(reply.retry_after_s),
+            None => Duration::from_millis(BROKEN_PAUSE_MS),
+        };
+        if Instant::now() + pause > give_up {
+            return Ok((None, kind, unclear));
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Asks something off the purchase path, with the same patience.
+pub(super) async fn other(
+    user: &mut GooseUser,
+    stage: &Stage,
+    request: &Ask<'_>,
+    give_up: Instant,
+) -> Asked<Option<Reply>> {
+    let meaning = |reply: &Reply| Kind::of_other(reply.status);
+    Ok(persist(user, stage, request, meaning, give_up).await?.0)
+}

@@ -1,0 +1,181 @@
+//! What the gateway does by itself: hears news, refreshes its catalogue, samples the lanes, heals flags.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract::events::SaleNews;
+use messaging::{EventBus, QueueError};
+use service_kit::health::Health;
+use service_kit::telemetry::Metrics;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::gateway::Gateway;
+
+/// Between two readings of the catalogue when nothing is heard.
+const CATALOGUE_EVERY_MS: u64 = 3000;
+/// Between two samples of the lanes.
+const SAMPLE_EVERY_MS: u64 = 200;
+/// Between two questions whether flagged sales are still sold out: a lost broadcast heals within twice this.
+const PROBE_EVERY_MS: u64 = 400;
+/// Between two questions whether the stock store answers.
+const PING_EVERY_MS: u64 = 500;
+/// Between two rounds of forgetting.
+const TIDY_EVERY_MS: u64 = 50;
+/// After the bus or inventory could not be reached.
+const RETRY_AFTER_MS: u64 = 200;
+
+/// What readiness waits for.
+pub(crate) mod needs {
+    pub(crate) const CATALOGUE: &str = "the sales, from inventory";
+    pub(crate) const STOCK: &str = "the stock store";
+    pub(crate) const QUEUE: &str = "the order queue";
+    pub(crate) const NEWS: &str = "the broadcasts of sale states";
+}
+
+fn every(millis: u64) -> tokio::time::Interval {
+    let mut interval = interval(Duration::from_millis(millis));
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+/// Keeps the catalogue. An old one sells on, so readiness waits for the first reading only.
+pub(crate) async fn keep_catalogue(gateway: Arc<Gateway>, health: Health) {
+    let mut loaded = false;
+    loop {
+        match gateway.upstream.sales().await {
+            Ok(sales) => {
+                gateway.catalogue.learn(sales);
+                health.up(needs::CATALOGUE);
+                loaded = true;
+            }
+            Err(error) if loaded => tracing::debug!(%error, "the catalogue could not be refreshed"),
+            Err(error) => health.down(needs::CATALOGUE, error.to_string()),
+        }
+        let wait = Duration::from_millis(if loaded { CATALOGUE_EVERY_MS } else { RETRY_AFTER_MS });
+        tokio::select! {
+            () = gateway.catalogue_wanted.notified() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// Hears broadcasts, for ever.
+pub(crate) async fn hear_broadcasts(gateway: Arc<Gateway>, bus: Arc<dyn EventBus>, health: Health) {
+    loop {
+        if let Err(error) = broadcasts(&gateway, &*bus, &health).await {
+            health.down(needs::NEWS, error.to_string());
+            tracing::warn!(%error, "broadcasts are not heard");
+        }
+        tokio::time::sleep(Duration::from_millis(RETRY_AFTER_MS)).await;
+    }
+}
+
+async fn broadcasts(gateway: &Gateway, bus: &dyn EventBus, health: &Health) -> Result<(), QueueError> {
+    let mut broadcasts = bus.broadcasts().await?;
+    health.up(needs::NEWS);
+    // Whatever was told before this moment was missed.
+    read_all_afresh(gateway);
+    loop {
+        let Some(told) = broadcasts.next().await? else {
+            read_all_afresh(gateway);
+            continue;
+        };
+        let known = gateway.catalogue.by_id(told.sale.as_str());
+        if known.is_none() || told.news == SaleNews::Opened {
+            gateway.catalogue_wanted.notify_one();
+        }
+        if let Some(sale) = known {
+            sale.hear(&told);
+        }
+    }
+}
+
+fn read_all_afresh(gateway: &Gateway) {
+    gateway.catalogue.listing().sales().iter().for_each(|sale| sale.forget_view());
+    gateway.catalogue_wanted.notify_one();
+}
+
+/// Wakes the event streams, for ever.
+pub(crate) async fn wake_watchers(gateway: Arc<Gateway>, bus: Arc<dyn EventBus>) {
+    loop {
+        if let Ok(mut tap) = bus.tap().await {
+            while let Ok(event) = tap.next().await {
+                match event {
+                    Some(event) => event.orders.iter().for_each(|fact| gateway.watchers.ring(fact.order)),
+                    None => gateway.watchers.ring_all(),
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(RETRY_AFTER_MS)).await;
+    }
+}
+
+/// Samples the lanes, for ever.
+pub(crate) async fn sample_lanes(gateway: Arc<Gateway>, health: Health) {
+    let mut ticks = every(SAMPLE_EVERY_MS);
+    let mut last = Instant::now();
+    loop {
+        ticks.tick().await;
+        match gateway.queue.lane_stats().await {
+            Ok(stats) => {
+                gateway.pressure.sample(&stats, last.elapsed());
+                last = Instant::now();
+                health.up(needs::QUEUE);
+            }
+            Err(error) => health.down(needs::QUEUE, error.to_string()),
+        }
+        for (lane, gauge) in (0..).zip(&gateway.measures.lane_depth) {
+            #[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
+            gauge.set(gateway.pressure.depth(lane) as f64);
+        }
+    }
+}
+
+/// Asks whether the stock store answers, for ever.
+pub(crate) async fn ping_stock(gateway: Arc<Gateway>, health: Health) {
+    let mut ticks = every(PING_EVERY_MS);
+    loop {
+        ticks.tick().await;
+        match gateway.stock.ping().await {
+            Ok(()) => health.up(needs::STOCK),
+            Err(error) => health.down(needs::STOCK, error.to_string()),
+        }
+    }
+}
+
+/// Asks the store about every sale that is flagged sold out, for ever: looking clears the flag if it
+/// no longer holds, whether or not a broadcast said so.
+pub(crate) async fn heal_flags(gateway: Arc<Gateway>) {
+    let mut ticks = every(PROBE_EVERY_MS);
+    loop {
+        ticks.tick().await;
+        let listing = gateway.catalogue.listing();
+        let flagged = || listing.sales().iter().filter(|sale| sale.is_sold_out());
+        for sale in flagged() {
+            // The look itself does the healing, and a store that does not answer heals nothing.
+            let _ = sale.view(&*gateway.stock).await;
+        }
+        gateway.measures.sold_out.set(f64::from(u32::try_from(flagged().count()).unwrap_or(u32::MAX)));
+    }
+}
+
+/// Forgets what has ended, for ever.
+pub(crate) async fn tidy(gateway: Arc<Gateway>, metrics: Metrics) {
+    const ROUNDS_PER_SECOND: usize = 1000 / TIDY_EVERY_MS as usize;
+    let mut ticks = every(TIDY_EVERY_MS);
+    for round in 0_usize.. {
+        ticks.tick().await;
+        gateway.accepted.tidy(round);
+        if round % ROUNDS_PER_SECOND == 0 {
+            gateway.buyer_limit.tidy();
+            gateway.address_limit.tidy();
+            let keys = [gateway.buyer_limit.keys(), gateway.address_limit.keys()];
+            for (gauge, keys) in gateway.measures.limit_keys.iter().zip(keys) {
+                gauge.set(f64::from(u32::try_from(keys).unwrap_or(u32::MAX)));
+            }
+            let streams = u32::try_from(gateway.watchers.open()).unwrap_or(u32::MAX);
+            gateway.measures.streams.set(f64::from(streams));
+            metrics.upkeep();
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Request bodies: whole, within their size and their time, or not at all.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, header};
+use bytes::Bytes;
+use contract::Code;
+use contract::api::BODY_BYTES_MAX;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use service_kit::http::ApiError;
+
+/// Reads a body of at most [`BODY_BYTES_MAX`] bytes.
+///
+/// # Errors
+/// 413 when it is larger, 400 when it does not come in time or breaks off.
+pub async fn read(headers: &HeaderMap, body: Body, wait: Duration) -> Result<Bytes, ApiError> {
+    if announces_too_much(headers) {
+        return Err(too_large());
+    }
+    let mut reading = pin!(Limited::new(body, BODY_BYTES_MAX).collect());
+    // It nearly always came with the header: no timer then.
+    let at_once = std::future::poll_fn(|cx| match reading.as_mut().poll(cx) {
+        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    let outcome = match at_once.await {
+        Some(outcome) => outcome,
+        None => tokio::time::timeout(wait, reading).await.map_err(|_| {
+            ApiError::new(Code::BadRequest, format!("The body did not come within {} ms.", wait.as_millis()))
+        })?,
+    };
+    match outcome {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(e) if e.is::<LengthLimitError>() => Err(too_large()),
+        Err(e) => Err(ApiError::new(Code::BadRequest, format!("The body could not be read: {e}."))),
+    }
+}
+
+/// The same request with its body read, so that nothing behind this waits for a client.
+///
+/// # Errors
+/// As [`read`].
+pub async fn buffered(request: Request, wait: Duration) -> Result<Request, ApiError> {
+    let (parts, body) = request.into_parts();
+    let body = read(&parts.headers, body, wait).await?;
+    Ok(Request::from_parts(parts, Body::from(body)))
+}
+
+/// Whether the request says itself that its body is too large.
+#[must_use]
+pub fn announces_too_much(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    length.is_some_and(|length| length > BODY_BYTES_MAX)
+}
+
+/// Whether the body says it is JSON.
+#[must_use]
+pub fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()) else { return false };
+    let media_type = value.split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/json")
+}
+
+fn too_large() -> ApiError {
+    ApiError::new(Code::TooLarge, format!("A body may have {BODY_BYTES_MAX} bytes."))
+}

@@ -1,0 +1,136 @@
+//! Reserve, publish, accept: the part of a purchase that changes the world.
+
+use contract::Code;
+use contract::lane::{LaneMessage, OrderMessage};
+use domain::{OrderStatus, ReservationId};
+use stock::{Reserve, Reserved};
+use tokio::time::Instant;
+
+use super::accepted::Known;
+use super::answer::{Answer, Refusal};
+use super::publish;
+use crate::gateway::Gateway;
+use crate::sale::Sale;
+use crate::tickets::Claims;
+
+const UNAVAILABLE: Refusal = Refusal::new(Code::Unavailable);
+
+/// One order on its way from a believed ticket to a confirmed message.
+pub(super) struct Purchase<'a> {
+    gateway: &'a Gateway,
+    sale: &'a Sale,
+    claims: &'a Claims,
+    quantity: u32,
+}
+
+/// A reservation made or found by this request. Whatever happens to the request, also its client
+/// going away, the ticket's place is remembered.
+struct Place<'a> {
+    purchase: &'a Purchase<'a>,
+    confirmed: bool,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let Purchase { gateway, sale, claims, quantity } = self.purchase;
+        let known = Known { quantity: *quantity, slot: sale.slot, confirmed: self.confirmed };
+        gateway.accepted.remember(claims.order, known);
+    }
+}
+
+impl<'a> Purchase<'a> {
+    pub(super) fn new(gateway: &'a Gateway, sale: &'a Sale, claims: &'a Claims, quantity: u32) -> Self {
+        Self { gateway, sale, claims, quantity }
+    }
+
+    pub(super) async fn commit(&self) -> Answer {
+        let started = Instant::now();
+        let outcome = self.gateway.stock.reserve(&self.reserve()).await;
+        self.gateway.measures.reserved(started);
+        let reserved = match outcome {
+            Ok(reserved) => reserved,
+            Err(error) => {
+                tracing::debug!(%error, order = %self.claims.order, "nothing could be reserved");
+                return UNAVAILABLE.into();
+            }
+        };
+        match reserved {
+            Reserved::Reserved | Reserved::AlreadyReserved => self.publish().await,
+            Reserved::Settled | Reserved::Finished => self.ledger_says(UNAVAILABLE).await,
+            Reserved::Expired | Reserved::StaleTicket => {
+                self.ledger_says(Refusal::new(Code::InvalidTicket)).await
+            }
+            Reserved::QuantityMismatch => Refusal::new(Code::TicketMismatch).into(),
+            Reserved::SoldOut(change) => {
+                self.sale.store_said_sold_out(change);
+                Refusal::new(Code::SoldOut).into()
+            }
+            // Sets no flag: one unit less may still be had.
+            Reserved::NotEnough { free } => {
+                Refusal { available: Some(free), ..Refusal::new(Code::NotEnough) }.into()
+            }
+            Reserved::LimitReached => Refusal::new(Code::LimitReached).into(),
+            Reserved::Closed(because) => Refusal::of_closed(because).into(),
+        }
+    }
+
+    /// Publishes the reserved order. However that ends, the reservation stays: the same ticket
+    /// continues it, and a unit whose order never comes is returned by its fence. Giving it back here
+    /// would race with a message that is already in the queue.
+    async fn publish(&self) -> Answer {
+        let mut place = Place { purchase: self, confirmed: false };
+        let started = Instant::now();
+        let (queue, wait) = (&*self.gateway.queue, self.gateway.publish_wait);
+        let confirmed = publish::is_confirmed(queue, &self.message(), wait).await;
+        self.gateway.measures.published(started);
+        if !confirmed { return UNAVAILABLE.into() }
+        self.gateway.pressure.published(self.sale.lane);
+        if !self.epoch_holds().await { return UNAVAILABLE.into() }
+        place.confirmed = true;
+        Answer::Accepted { order: self.claims.order, status: OrderStatus::Queued }
+    }
+
+    /// Whether the stock state that the ticket belongs to is still the present one. If it was lost in
+    /// the meantime, the message may stand behind the barrier and be rejected: that is no 202.
+    async fn epoch_holds(&self) -> bool {
+        let view = self.sale.view(&*self.gateway.stock).await;
+        let epoch = self.claims.epoch;
+        view.is_ok_and(|view| view.epoch == epoch) && self.sale.newest_epoch() == epoch
+    }
+
+    /// The answer of a ticket whose order is in the ledger; `otherwise` if it is not.
+    async fn ledger_says(&self, otherwise: Refusal) -> Answer {
+        match self.gateway.upstream.row(self.claims.order).await {
+            Ok(Some(row)) if row.buyer == self.claims.buyer => {
+                if row.order.quantity != self.quantity {
+                    return Refusal::new(Code::TicketMismatch).into();
+                }
+                Answer::Accepted { order: self.claims.order, status: row.order.status }
+            }
+            Ok(_) => otherwise.into(),
+            Err(error) => error.into(),
+        }
+    }
+
+    fn reserve(&self) -> Reserve {
+        Reserve {
+            sale: self.sale.id.clone(),
+            id: ReservationId::first(self.claims.order),
+            buyer: self.claims.buyer.clone(),
+            quantity: self.quantity,
+            epoch: self.claims.epoch,
+            expires_at: self.claims.expires_at,
+        }
+    }
+
+    fn message(&self) -> LaneMessage {
+        LaneMessage::Order(OrderMessage {
+            order: self.claims.order,
+            sale: self.sale.id.clone(),
+            buyer: self.claims.buyer.clone(),
+            quantity: self.quantity,
+            epoch: self.claims.epoch,
+            reserved_at: self.gateway.clock.now(),
+        })
+    }
+}

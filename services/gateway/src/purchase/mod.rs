@@ -1,0 +1,72 @@
+//! The purchase path, `{buy}/tickets` and `{buy}/orders`: everything a crowd meets.
+//!
+//! Reached without a router and without middleware: at the opening this is all the gateway does.
+
+mod accepted;
+mod answer;
+pub mod body;
+mod commit;
+mod decisions;
+mod flights;
+mod orders;
+mod publish;
+mod tickets;
+
+use std::net::SocketAddr;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::response::{IntoResponse, Response};
+use contract::Code;
+use service_kit::http::ApiError;
+
+use crate::gateway::Gateway;
+use crate::measure::Step;
+
+pub use accepted::Accepted;
+pub(crate) use answer::json;
+pub use answer::{Answer, Refusal};
+pub use decisions::Decisions;
+pub use flights::Flights;
+
+/// Who sends a request, as far as it shows.
+pub struct Caller<'a> {
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// The other end of its connection.
+    pub peer: SocketAddr,
+}
+
+/// Answers a request whose path begins with the buy prefix; `rest` is what follows it.
+pub async fn handle(gateway: &Gateway, request: Request, peer: SocketAddr) -> Response {
+    let (parts, body) = request.into_parts();
+    let rest = parts.uri.path().strip_prefix(crate::sale::BUY_PREFIX).unwrap_or_default();
+    let (slug, step) = match rest.split_once('/') {
+        Some((slug, "tickets")) => (slug, Step::Ticket),
+        Some((slug, "orders")) => (slug, Step::Order),
+        _ => return ApiError::new(Code::NotFound, "No route has this path.").into_response(),
+    };
+    if parts.method != Method::POST {
+        let mut response = ApiError::new(Code::MethodNotAllowed, "Send POST.").into_response();
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+        return response;
+    }
+    let caller = Caller { headers: &parts.headers, peer };
+    let answer = purchase(gateway, slug, step, &caller, body).await;
+    gateway.measures.answered(step, &answer);
+    answer.into_response()
+}
+
+async fn purchase(gateway: &Gateway, slug: &str, step: Step, caller: &Caller<'_>, body: Body) -> Answer {
+    let Some(sale) = gateway.catalogue.by_slug(slug) else {
+        // Guessing slugs is bounded as everything else that strangers do.
+        let limited = gateway.identify(caller).err().filter(|r| r.code == Code::RateLimited);
+        return limited.unwrap_or(Refusal::new(Code::UnknownPath)).into();
+    };
+    let answer = match step {
+        Step::Ticket => tickets::issue(gateway, &sale, caller).await,
+        Step::Order => orders::place(gateway, &sale, caller, body).await,
+    };
+    answer.unwrap_or_else(|refusal| refusal)
+}

@@ -1,0 +1,155 @@
+//! `POST {buy}/orders`: the filters, cheapest first.
+
+use axum::body::Body;
+use contract::Code;
+use contract::api::PlaceOrder;
+use domain::{BuyerId, SaleState};
+use service_kit::http::ApiError;
+
+use super::accepted::Known;
+use super::answer::{Answer, Refusal};
+use super::commit::Purchase;
+use super::flights::Boarding;
+use super::{Caller, body};
+use crate::gateway::Gateway;
+use crate::sale::Sale;
+use crate::tickets::{Claims, Presented};
+
+/// How often a request takes another look at its ticket's flight before it is told to come back.
+const BOARDINGS_MAX: usize = 3;
+
+/// Places an order.
+pub(super) async fn place(
+    gateway: &Gateway,
+    sale: &Sale,
+    caller: &Caller<'_>,
+    body: Body,
+) -> Result<Answer, Answer> {
+    let wish = wish(gateway, caller, body).await?;
+    let presented = Presented::parse(&wish.ticket).ok();
+    let request = Request { gateway, sale, caller, presented: presented.as_ref(), quantity: wish.quantity };
+    if request.is_under_way() { return request.again().await }
+    request.afresh().await
+}
+
+async fn wish(gateway: &Gateway, caller: &Caller<'_>, body: Body) -> Result<PlaceOrder, ApiError> {
+    if !body::is_json(caller.headers) {
+        return Err(ApiError::new(Code::UnsupportedMediaType, "Send content-type: application/json."));
+    }
+    let body = body::read(caller.headers, body, gateway.limits.body_timeout).await?;
+    serde_json::from_slice(&body)
+        .map_err(|e| ApiError::new(Code::BadRequest, format!("The body is not as documented: {e}.")))
+}
+
+struct Request<'a> {
+    gateway: &'a Gateway,
+    sale: &'a Sale,
+    caller: &'a Caller<'a>,
+    presented: Option<&'a Presented>,
+    quantity: i64,
+}
+
+impl Request<'_> {
+    /// Whether this gateway has accepted the ticket, or works on it right now.
+    fn is_under_way(&self) -> bool {
+        let confirmed = self.known().is_some_and(|known| known.confirmed);
+        confirmed || self.presented.is_some_and(|ticket| self.gateway.flights.has(ticket.order()))
+    }
+
+    fn known(&self) -> Option<Known> {
+        self.gateway.accepted.get(self.presented?.order())
+    }
+
+    /// The same answer as before, whatever the sale's state and however many ask; only who asks is
+    /// checked.
+    async fn again(&self) -> Result<Answer, Answer> {
+        let buyer = self.gateway.identify(self.caller)?;
+        let claims = self.believe(&buyer)?;
+        self.fly(claims).await
+    }
+
+    async fn afresh(&self) -> Result<Answer, Answer> {
+        let (gateway, sale) = (self.gateway, self.sale);
+        // A place held since an unconfirmed publish is worth more than what the flag says.
+        let holds_a_place = self.known().is_some();
+        if sale.is_sold_out() && !holds_a_place {
+            return Err(Refusal::new(Code::SoldOut).into());
+        }
+        let view = gateway.view(sale).await?;
+        // Sold out is for the store to say: it may hold a place for this very ticket.
+        let closed = Some(view.state()).filter(|s| *s != SaleState::SoldOut).and_then(Refusal::of_state);
+        let or_closed = |refusal: Refusal| closed.unwrap_or(refusal);
+        let buyer = gateway.identify(self.caller).map_err(or_closed)?;
+        if let Err(refusal) = gateway.hold_buyer_limit(&buyer) {
+            // Its twin may have taken off since it was looked for.
+            return if self.is_under_way() { self.again().await } else { Err(refusal.into()) };
+        }
+        let claims = self.believe(&buyer).map_err(or_closed)?;
+        let question = gateway.decisions.question(sale, &buyer, claims.order, self.quantity);
+        if let Some(refusal) = gateway.decisions.recall(question) {
+            return Err(refusal.into());
+        }
+        if self.units().is_none() {
+            return Err(or_closed(Refusal::new(Code::InvalidQuantity)).into());
+        }
+        gateway.hold_sale_limit(sale)?;
+        gateway.hold_high_water(sale)?;
+        let answer = self.fly(claims).await;
+        if let Ok(Answer::Refused(refusal)) | Err(Answer::Refused(refusal)) = &answer {
+            gateway.decisions.remember(question, *refusal);
+        }
+        answer
+    }
+
+    /// Takes the ticket's flight: as the first, or behind whoever is.
+    async fn fly(&self, claims: Claims) -> Result<Answer, Answer> {
+        for _ in 0..BOARDINGS_MAX {
+            if let Some(known) = self.known().filter(|known| known.confirmed) {
+                return self.present(&claims, known).await;
+            }
+            match self.gateway.flights.board(claims.order, self.quantity) {
+                Boarding::Lead(lead) => {
+                    let units = self.units().ok_or(Refusal::new(Code::InvalidQuantity))?;
+                    let _share =
+                        self.sale.bulkhead.try_acquire().map_err(|_| Refusal::new(Code::Overloaded))?;
+                    let purchase = Purchase::new(self.gateway, self.sale, &claims, units);
+                    let answer = purchase.commit().await;
+                    lead.land(&answer);
+                    return Ok(answer);
+                }
+                Boarding::Follow(flight) => match flight.landed().await {
+                    Some(answer) if flight.is_for(self.quantity) => return Ok(answer),
+                    // Accepted, it is remembered by now, and the next round compares the quantities.
+                    Some(_) | None => {}
+                },
+                Boarding::Full => break,
+            }
+        }
+        Err(Refusal::new(Code::Overloaded).into())
+    }
+
+    /// The 202 of a ticket that was accepted here.
+    async fn present(&self, claims: &Claims, known: Known) -> Result<Answer, Answer> {
+        if i64::from(known.quantity) != self.quantity {
+            return Err(Refusal::new(Code::TicketMismatch).into());
+        }
+        let status = self.gateway.accepted_status(self.sale, claims.order).await?;
+        Ok(Answer::Accepted { order: claims.order, status })
+    }
+
+    /// The quantity, if one buyer may have that many.
+    fn units(&self) -> Option<u32> {
+        let limit = self.sale.terms().sale.sale.per_user_limit;
+        u32::try_from(self.quantity).ok().filter(|n| (1..=limit).contains(n))
+    }
+
+    /// The ticket's claims, if it is genuine, this buyer's and this sale's. Whether its time is over is
+    /// for the store to say, which knows the ticket's order first.
+    fn believe(&self, buyer: &BuyerId) -> Result<Claims, Refusal> {
+        let refusal = Refusal::new(Code::InvalidTicket);
+        let ticket = self.presented.ok_or(refusal)?;
+        let claims = ticket.verify(&self.gateway.ticket_keys).map_err(|_| refusal)?;
+        let is_theirs = claims.buyer == *buyer && claims.sale == self.sale.id;
+        if is_theirs { Ok(claims) } else { Err(refusal) }
+    }
+}

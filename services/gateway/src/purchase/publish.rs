@@ -1,0 +1,42 @@
+//! Handing a reserved order to the queue, within a bound.
+
+use std::time::Duration;
+
+use contract::lane::LaneMessage;
+use messaging::{OrderQueue, PublishError};
+use tokio::time::Instant;
+
+/// What became of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    /// Safe in the queue.
+    Confirmed,
+    /// Certainly not in the queue.
+    Refused,
+    /// In the queue or not: nobody knows.
+    Unknown,
+}
+
+/// Publishes the message and waits for the queue's confirm, `wait` in all. When no confirm comes in
+/// half of that, the same message goes out once more: the ledger knows its id.
+pub async fn is_confirmed(queue: &dyn OrderQueue, message: &LaneMessage, wait: Duration) -> bool {
+    let started = Instant::now();
+    let mut fate = attempt(queue, message, started + wait / 2).await;
+    if fate == Fate::Unknown { fate = attempt(queue, message, started + wait).await }
+    fate == Fate::Confirmed
+}
+
+async fn attempt(queue: &dyn OrderQueue, message: &LaneMessage, until: Instant) -> Fate {
+    match tokio::time::timeout_at(until, queue.publish(message)).await {
+        Ok(Ok(())) => Fate::Confirmed,
+        Ok(Err(error @ (PublishError::Full | PublishError::Unroutable(_)))) => {
+            tracing::debug!(%error, order = %message.id(), "the queue refused an order");
+            Fate::Refused
+        }
+        Ok(Err(PublishError::Unconfirmed(why))) => {
+            tracing::debug!(%why, order = %message.id(), "no confirm for an order");
+            Fate::Unknown
+        }
+        Err(_) => Fate::Unknown,
+    }
+}

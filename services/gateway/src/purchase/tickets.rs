@@ -1,0 +1,44 @@
+//! `POST {buy}/tickets`.
+
+use contract::Code;
+use contract::api::TicketIssued;
+use domain::OrderId;
+
+use super::answer::{Answer, Refusal};
+use super::{Caller, body};
+use crate::gateway::Gateway;
+use crate::sale::Sale;
+use crate::tickets::Claims;
+
+/// Issues a ticket: a new one each time, bound to its buyer and to the sale's stock state.
+pub(super) async fn issue(gateway: &Gateway, sale: &Sale, caller: &Caller<'_>) -> Result<Answer, Answer> {
+    if body::announces_too_much(caller.headers) {
+        return Err(Refusal::new(Code::TooLarge).into());
+    }
+    if sale.is_sold_out() {
+        return Err(Refusal::new(Code::SoldOut).into());
+    }
+    let view = gateway.view(sale).await?;
+    if let Some(refusal) = Refusal::of_state(view.state()) {
+        return Err(refusal.into());
+    }
+    let buyer = gateway.identify(caller)?;
+    gateway.hold_buyer_limit(&buyer)?;
+    gateway.hold_sale_limit(sale)?;
+    gateway.hold_high_water(sale)?;
+    let claims = Claims {
+        order: OrderId::mint(view.now, random().map_err(service_kit::http::ApiError::internal)?),
+        sale: sale.id.clone(),
+        buyer,
+        epoch: view.epoch,
+        expires_at: view.now.plus(gateway.ticket_ttl_ms),
+    };
+    let ticket = claims.sign(&gateway.ticket_keys);
+    Ok(Answer::Issued(TicketIssued { ticket, order_id: claims.order, expires_at: claims.expires_at.0 }))
+}
+
+fn random() -> Result<[u8; 10], getrandom::Error> {
+    let mut bytes = [0; 10];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}

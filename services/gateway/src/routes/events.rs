@@ -1,0 +1,92 @@
+//! `/api/v1/orders/{id}/events`: an order's status as it changes.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use contract::Code;
+use contract::api::Order;
+use domain::{BuyerId, OrderId};
+use futures_util::stream;
+use service_kit::http::ApiError;
+
+use super::{Buyer, Segment, Shared};
+use crate::gateway::Gateway;
+use crate::status::not_found;
+use crate::watchers::Watch;
+
+/// How long a stream waits for news before it looks by itself: events may be missed.
+const LOOK_EVERY_MS: u64 = 1000;
+/// Between two comments on a silent stream.
+const KEEP_ALIVE_S: u64 = 15;
+
+struct Watcher {
+    gateway: Arc<Gateway>,
+    watch: Watch,
+    buyer: BuyerId,
+    order: OrderId,
+    /// Told last.
+    told: Option<Order>,
+    /// To be told next.
+    next: Option<Order>,
+}
+
+/// `GET /api/v1/orders/{id}/events`
+pub(super) async fn stream(
+    State(gateway): Shared,
+    Buyer(buyer): Buyer,
+    Segment(id): Segment,
+) -> Result<Response, ApiError> {
+    let order = id.parse().map_err(|_| not_found())?;
+    let watch = Watch::new(gateway.watchers.clone(), order)
+        .ok_or_else(|| ApiError::new(Code::Overloaded, "Too many streams are open: poll instead."))?;
+    let first = gateway.order_of(&buyer, order).await?;
+    let watcher = Watcher { gateway, watch, buyer, order, told: None, next: Some(first) };
+    let events = stream::unfold(watcher, |mut watcher| async move {
+        let event = watcher.next_event().await?;
+        Some((Ok::<_, Infallible>(event), watcher))
+    });
+    let keep_alive = KeepAlive::new().interval(Duration::from_secs(KEEP_ALIVE_S));
+    let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // A buffering proxy would hold the news back.
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+impl Watcher {
+    /// The next state that differs from the last one told; `None` after a terminal one.
+    async fn next_event(&mut self) -> Option<Event> {
+        if self.told.as_ref().is_some_and(|order| order.status.is_terminal()) {
+            return None;
+        }
+        while self.next.is_none() {
+            let news = self.watch.news();
+            self.look().await;
+            if self.next.is_some() {
+                break;
+            }
+            tokio::select! {
+                () = news => {}
+                () = tokio::time::sleep(Duration::from_millis(LOOK_EVERY_MS)) => {}
+                () = self.gateway.stopping.cancelled() => return None,
+            }
+        }
+        let order = self.next.take()?;
+        let event = Event::default().event("status").json_data(&order).ok();
+        self.told = Some(order);
+        event
+    }
+
+    async fn look(&mut self) {
+        // What cannot be looked up now is looked up again later: the stream promised to go on.
+        let Ok(order) = self.gateway.order_of(&self.buyer, self.order).await else { return };
+        if self.told.as_ref() != Some(&order) {
+            self.next = Some(order);
+        }
+    }
+}

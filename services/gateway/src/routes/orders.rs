@@ -1,0 +1,117 @@
+//! `/api/v1/orders`: a buyer's own orders.
+
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use contract::Code;
+use domain::{BuyerId, OrderId};
+use service_kit::http::ApiError;
+
+use super::{Buyer, Segment, Shared};
+use crate::gateway::Gateway;
+use crate::purchase::json;
+use crate::status::not_found;
+
+/// Orders on a page, and at most.
+const PAGE: u32 = 20;
+const PAGE_MAX: u32 = 100;
+
+/// `GET /api/v1/orders?after=&limit=`
+pub(super) async fn list(
+    State(gateway): Shared,
+    Buyer(buyer): Buyer,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let page = page(query.as_deref().unwrap_or_default())?;
+    Ok(json(StatusCode::OK, &gateway.upstream.orders_of(&buyer, &page).await?))
+}
+
+/// The query, checked and written anew.
+fn page(query: &str) -> Result<String, ApiError> {
+    let bad = |what: &str| ApiError::new(Code::BadRequest, what);
+    let (mut after, mut limit) = (None, PAGE);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=') {
+            Some(("after", "")) => after = None,
+            Some(("after", id)) => {
+                let id: OrderId = id.parse().map_err(|_| bad("after must be the last page's next."))?;
+                after = Some(id);
+            }
+            Some(("limit", n)) => {
+                let n = n.parse().ok().filter(|n| (1..=PAGE_MAX).contains(n));
+                limit = n.ok_or_else(|| bad("limit must be 1 to 100."))?;
+            }
+            _ => return Err(bad("The query may have after and limit.")),
+        }
+    }
+    Ok(after.map_or(format!("limit={limit}"), |after| format!("after={after}&limit={limit}")))
+}
+
+/// `GET /api/v1/orders/{id}`
+pub(super) async fn one(
+    State(gateway): Shared,
+    Buyer(buyer): Buyer,
+    Segment(id): Segment,
+) -> Result<Response, ApiError> {
+    let order = id.parse().map_err(|_| not_found())?;
+    Ok(json(StatusCode::OK, &gateway.order_of(&buyer, order).await?))
+}
+
+/// `POST /api/v1/orders/{id}/payment`
+pub(super) async fn payment(
+    State(gateway): Shared,
+    Buyer(buyer): Buyer,
+    Segment(id): Segment,
+) -> Result<Response, ApiError> {
+    let order = id.parse().map_err(|_| not_found())?;
+    match gateway.upstream.pay(order, &buyer).await {
+        Ok(started) => Ok(json(StatusCode::OK, &started)),
+        Err(error) => Err(or_queued(&gateway, &buyer, order, error, Code::NotPayable).await),
+    }
+}
+
+/// `POST /api/v1/orders/{id}/cancel`
+pub(super) async fn cancel(
+    State(gateway): Shared,
+    Buyer(buyer): Buyer,
+    Segment(id): Segment,
+) -> Result<Response, ApiError> {
+    let order = id.parse().map_err(|_| not_found())?;
+    match gateway.upstream.cancel(order, &buyer).await {
+        Ok(order) => Ok(json(StatusCode::OK, &order)),
+        Err(error) => Err(or_queued(&gateway, &buyer, order, error, Code::NotCancellable).await),
+    }
+}
+
+/// The order service knows no queued orders: one that is still queued is not yet, rather than not found.
+async fn or_queued(
+    gateway: &Gateway,
+    buyer: &BuyerId,
+    order: OrderId,
+    error: ApiError,
+    not_yet: Code,
+) -> ApiError {
+    if error.code != Code::OrderNotFound {
+        return error;
+    }
+    match gateway.is_queued(buyer, order).await {
+        Ok(true) => ApiError::new(not_yet, "The order is still queued."),
+        Ok(false) => error,
+        Err(unavailable) => unavailable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_strict() {
+        let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+        assert_eq!(page("").unwrap(), "limit=20");
+        assert_eq!(page(&format!("after={id}&limit=7")).unwrap(), format!("after={id}&limit=7"));
+        for bad in ["limit=0", "limit=101", "limit=x", "after=x", "page=1", "limit", "after=..%2f"] {
+            assert_eq!(page(bad).unwrap_err().code, Code::BadRequest, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The shop's static pages, compiled in: the gateway alone serves a whole shop.
+
+use std::collections::HashMap;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use contract::Code;
+use service_kit::http::ApiError;
+
+use super::document::Document;
+use super::{Segment, Shared};
+
+/// A page may load what the shop itself serves, and nothing else.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    img-src 'self' data:; connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; \
+    frame-ancestors 'none'";
+/// Pages and assets have no version in their names: caches ask again, and get a 304.
+const CACHE: &str = "public, max-age=60, must-revalidate";
+
+macro_rules! files {
+    ($($path:literal,)*) => {
+        /// The files of `static-cdn` that are served, by their path in it.
+        const FILES: &[(&str, &[u8])] =
+            &[$(($path, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../static-cdn/", $path))),)*];
+    };
+}
+
+files! {
+    "404.html",
+    "busy.html",
+    "index.html",
+    "sale.html",
+    "assets/art/headphones.svg",
+    "assets/art/parcel.svg",
+    "assets/art/speaker.svg",
+    "assets/art/watch.svg",
+    "assets/css/plain.css",
+    "assets/css/shop.css",
+    "assets/icon.svg",
+    "assets/js/account.js",
+    "assets/js/api.js",
+    "assets/js/busy.js",
+    "assets/js/buyer.js",
+    "assets/js/catalogue.js",
+    "assets/js/clock.js",
+    "assets/js/countdown.js",
+    "assets/js/dom.js",
+    "assets/js/format.js",
+    "assets/js/gate.js",
+    "assets/js/index-page.js",
+    "assets/js/mailbox.js",
+    "assets/js/order-list.js",
+    "assets/js/order-stream.js",
+    "assets/js/order-view.js",
+    "assets/js/panel-view.js",
+    "assets/js/panel.js",
+    "assets/js/purchase.js",
+    "assets/js/quantity.js",
+    "assets/js/refusal-view.js",
+    "assets/js/sale-card.js",
+    "assets/js/sale-page.js",
+    "assets/js/schedule.js",
+    "assets/js/session.js",
+    "assets/js/sse.js",
+    "assets/manifest.webmanifest",
+}
+
+/// The pages, ready to be answered.
+pub struct Pages(HashMap<&'static str, Document>);
+
+impl Pages {
+    /// All pages.
+    #[must_use]
+    pub fn new() -> Self {
+        let document = |body: &'static [u8], path| {
+            Document::new(Bytes::from_static(body), content_type(path), CACHE)
+        };
+        Self(FILES.iter().map(|(path, body)| (*path, document(body, path))).collect())
+    }
+
+    /// The page for people that a refusal deserves.
+    pub(crate) fn busy(&self, request: &HeaderMap) -> Option<Response> {
+        let accepts = request.get(header::ACCEPT)?.to_str().ok()?;
+        accepts.contains("text/html").then(|| self.with_status(StatusCode::SERVICE_UNAVAILABLE, "busy.html"))
+    }
+
+    fn answer(&self, path: &str, request: &HeaderMap) -> Option<Response> {
+        Some(secured(self.0.get(path)?.answer(request)))
+    }
+
+    fn with_status(&self, status: StatusCode, path: &str) -> Response {
+        let page = self.answer(path, &HeaderMap::new()).unwrap_or_default();
+        let (mut parts, body) = page.into_parts();
+        parts.status = status;
+        parts.headers.remove(header::ETAG);
+        parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            parts.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        Response::from_parts(parts, body)
+    }
+}
+
+/// `GET /`
+pub(super) async fn index(State(gateway): Shared, headers: HeaderMap) -> Response {
+    gateway.pages.answer("index.html", &headers).unwrap_or_default()
+}
+
+/// `GET /s/{sale}`
+pub(super) async fn sale(State(gateway): Shared, Segment(sale): Segment, headers: HeaderMap) -> Response {
+    match gateway.catalogue.by_id(&sale) {
+        Some(_) => gateway.pages.answer("sale.html", &headers).unwrap_or_default(),
+        None => gateway.pages.with_status(StatusCode::NOT_FOUND, "404.html"),
+    }
+}
+
+/// `GET /assets/{path}`
+pub(super) async fn asset(State(gateway): Shared, Segment(path): Segment, headers: HeaderMap) -> Response {
+    let asset = gateway.pages.answer(&format!("assets/{path}"), &headers);
+    asset.unwrap_or_else(|| ApiError::new(Code::NotFound, "There is no such file.").into_response())
+}
+
+fn secured(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
+    headers.insert("permissions-policy", HeaderValue::from_static("camera=(), geolocation=(), microphone=()"));
+    response
+}
+
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit('.').next() {
+        Some("html") => "text/html; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        Some("webmanifest") => "application/manifest+json",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn walk(under: &Path, found: &mut Vec<String>, root: &Path) {
+        for entry in std::fs::read_dir(under).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found, root);
+            } else {
+                found.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn every_page_and_asset_of_the_shop_is_served_with_a_known_type() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../static-cdn");
+        let mut found = Vec::new();
+        walk(&root, &mut found, &root);
+        found.retain(|path| path.starts_with("assets/") || !path.contains('/') && path.ends_with(".html"));
+        found.sort();
+        let mut served: Vec<_> = FILES.iter().map(|(path, _)| (*path).to_owned()).collect();
+        served.sort();
+        assert_eq!(served, found, "the table in this file misses a file, or names one that is gone");
+        assert!(served.iter().all(|path| content_type(path) != "application/octet-stream"));
+    }
+}

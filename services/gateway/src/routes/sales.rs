@@ -1,0 +1,46 @@
+//! `/api/v1/sales`: what is on sale, and each sale's gate.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use contract::Code;
+use service_kit::http::ApiError;
+
+use super::{Segment, Shared};
+use crate::gateway::Gateway;
+use crate::purchase::Refusal;
+
+/// `GET /api/v1/sales`
+pub(super) async fn list(State(gateway): Shared, headers: HeaderMap) -> Response {
+    gateway.catalogue.listing().document.answer(&headers)
+}
+
+/// `GET /api/v1/sales/{sale}`
+pub(super) async fn one(State(gateway): Shared, Segment(sale): Segment, headers: HeaderMap) -> Response {
+    match gateway.catalogue.by_id(&sale) {
+        Some(sale) => sale.terms().document.answer(&headers),
+        None => no_such_sale().into_response(),
+    }
+}
+
+/// `GET /api/v1/sales/{sale}/gate`
+pub(super) async fn gate(State(gateway): Shared, Segment(sale): Segment) -> Response {
+    gate_of(&gateway, &sale).await
+}
+
+/// The gate of the sale with this id.
+pub(crate) async fn gate_of(gateway: &Gateway, sale: &str) -> Response {
+    let Some(sale) = gateway.catalogue.by_id(sale) else { return no_such_sale().into_response() };
+    let Ok(gate) = sale.gate(&*gateway.stock).await else {
+        return Refusal::new(Code::Unavailable).into_response();
+    };
+    let mut response = Response::new(gate.into());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn no_such_sale() -> ApiError {
+    ApiError::new(Code::SaleNotFound, "No sale has this id.")
+}

@@ -1,0 +1,145 @@
+//! Where an order stands: the reservation first, then the row.
+
+use std::sync::Arc;
+
+use contract::Code;
+use contract::api::Order;
+use domain::{BuyerId, OrderId, OrderStatus, ReservationId};
+use service_kit::http::ApiError;
+use stock::{Held, Peek, StockError};
+
+use crate::gateway::Gateway;
+use crate::sale::Sale;
+
+/// Sales asked for an order that this gateway did not accept, at most: the ones heard of last.
+const SALES_PEEKED_MAX: usize = 64;
+/// A reservation older than this may well have a row whose event has not come round yet.
+const ROW_LIKELY_AFTER_MS: i64 = 1000;
+
+/// Where an order can be found.
+enum Found {
+    /// Only in the stock store.
+    Queued(Box<Order>, BuyerId),
+    /// Not there, or not only.
+    AskTheLedger,
+    /// The stock store could not say.
+    Unknown,
+}
+
+impl Gateway {
+    /// The order, if it is this buyer's.
+    ///
+    /// # Errors
+    /// 404, also for another buyer's; 503 when the store or the ledger cannot say.
+    pub async fn order_of(&self, buyer: &BuyerId, order: OrderId) -> Result<Order, ApiError> {
+        match self.accepted.get(order).and_then(|known| self.catalogue.by_slot(known.slot)) {
+            Some(sale) => match self.reservation(&sale, order).await {
+                Found::Queued(queued, whose) => theirs(*queued, &whose, buyer),
+                Found::AskTheLedger => match self.upstream.row(order).await? {
+                    Some(row) => theirs(row.order, &row.buyer, buyer),
+                    None => Err(self.absent(&sale).await),
+                },
+                Found::Unknown => match self.upstream.row(order).await? {
+                    Some(row) => theirs(row.order, &row.buyer, buyer),
+                    None => Err(unknown()),
+                },
+            },
+            None => self.search(buyer, order).await,
+        }
+    }
+
+    /// The present status of an order that this gateway has accepted.
+    ///
+    /// # Errors
+    /// 503 when neither the store nor the ledger can say.
+    pub async fn accepted_status(&self, sale: &Sale, order: OrderId) -> Result<OrderStatus, ApiError> {
+        match self.reservation(sale, order).await {
+            Found::Queued(..) => Ok(OrderStatus::Queued),
+            Found::AskTheLedger | Found::Unknown => {
+                // Accepted and without a row: its message is still on its way.
+                Ok(self.upstream.row(order).await?.map_or(OrderStatus::Queued, |row| row.order.status))
+            }
+        }
+    }
+
+    /// An order that this gateway knows nothing about: accepted by another one, or long ago. The row
+    /// first, for it says the sale; without one every live sale is asked.
+    async fn search(&self, buyer: &BuyerId, order: OrderId) -> Result<Order, ApiError> {
+        if let Some(row) = self.upstream.row(order).await? {
+            return theirs(row.order, &row.buyer, buyer);
+        }
+        let listing = self.catalogue.listing();
+        let now = self.clock.now().0;
+        let is_live = |sale: &&Arc<Sale>| sale.terms().sale.sale.ends_at > now - 2 * self.ticket_ttl_ms;
+        let mut cannot_say = false;
+        for sale in listing.sales().iter().rev().filter(is_live).take(SALES_PEEKED_MAX) {
+            match self.reservation(sale, order).await {
+                Found::Queued(queued, whose) => return theirs(*queued, &whose, buyer),
+                Found::AskTheLedger => {}
+                Found::Unknown => cannot_say = true,
+            }
+        }
+        // Its row may have come while the sales were asked.
+        match self.upstream.row(order).await? {
+            Some(row) => theirs(row.order, &row.buyer, buyer),
+            None if cannot_say => Err(unknown()),
+            None => Err(not_found()),
+        }
+    }
+
+    /// Whether this buyer's order is reserved and has no row.
+    pub async fn is_queued(&self, buyer: &BuyerId, order: OrderId) -> Result<bool, ApiError> {
+        match self.order_of(buyer, order).await {
+            Ok(order) => Ok(order.status == OrderStatus::Queued),
+            Err(error) if error.code == Code::OrderNotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn reservation(&self, sale: &Sale, order: OrderId) -> Found {
+        match self.stock.peek(&sale.id, ReservationId::first(order)).await {
+            Ok(Peek::Reserved(held)) => self.queued(sale, held).await,
+            Ok(Peek::Settled(_) | Peek::Released | Peek::None) => Found::AskTheLedger,
+            Err(StockError::UnknownSale(_) | StockError::Unreachable(_)) => Found::Unknown,
+        }
+    }
+
+    async fn queued(&self, sale: &Sale, held: Held) -> Found {
+        let view = sale.view(&*self.stock).await;
+        if view.is_ok_and(|view| view.now.since(held.reserved_at) > ROW_LIKELY_AFTER_MS)
+            && matches!(self.upstream.row(held.id.order).await, Ok(Some(_)))
+        {
+            return Found::AskTheLedger;
+        }
+        let terms = sale.terms();
+        let order = Order {
+            order_id: held.id.order,
+            sale: sale.id.clone(),
+            quantity: held.quantity,
+            amount_cents: terms.amount(held.quantity).map_or(0, |amount| amount.cents),
+            currency: terms.sale.sale.currency.clone(),
+            status: OrderStatus::Queued,
+            created_at: held.reserved_at.0,
+            pay_by: None,
+        };
+        Found::Queued(Box::new(order), held.buyer)
+    }
+
+    /// Neither a reservation nor a row: gone for good, unless the stock is being rebuilt.
+    async fn absent(&self, sale: &Sale) -> ApiError {
+        if sale.view(&*self.stock).await.is_ok() { not_found() } else { unknown() }
+    }
+}
+
+fn theirs(order: Order, whose: &BuyerId, buyer: &BuyerId) -> Result<Order, ApiError> {
+    if whose == buyer { Ok(order) } else { Err(not_found()) }
+}
+
+/// The same for an order that does not exist and for another buyer's.
+pub(crate) fn not_found() -> ApiError {
+    ApiError::new(Code::OrderNotFound, "You have no order of this id.")
+}
+
+fn unknown() -> ApiError {
+    ApiError::new(Code::Unavailable, "The order cannot be looked up at the moment.")
+}

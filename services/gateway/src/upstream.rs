@@ -1,0 +1,181 @@
+//! The services behind the gateway, as the gateway asks them.
+
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use contract::Code;
+use contract::api::{Audit, Mailbox, Order, OrderList, PaymentStarted};
+use contract::internal::{Catalogue, CatalogueSale, OnBehalfOf, OrderRow};
+use domain::{BuyerId, OrderId};
+use service_kit::http::{ApiError, ClientError, HttpClient, X_REQUEST_ID};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Calls at work at once, to all services together: a storm of readers must not become one of theirs.
+const CALLS_MAX: usize = 512;
+/// What a passed-on request keeps of its header.
+const PASSED_ON: [HeaderName; 4] =
+    [header::CONTENT_TYPE, header::ACCEPT, HeaderName::from_static("idempotency-key"), X_REQUEST_ID];
+/// What a passed-on answer loses of its header: what belongs to the connection it came by.
+const NOT_PASSED_BACK: [HeaderName; 4] =
+    [header::CONNECTION, header::TRANSFER_ENCODING, header::CONTENT_LENGTH, X_REQUEST_ID];
+
+/// Another service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Service {
+    /// Sales and stock.
+    Inventory,
+    /// Orders and payments.
+    Order,
+}
+
+/// The services behind the gateway.
+pub struct Upstream {
+    inventory: HttpClient,
+    order: HttpClient,
+    notify: Option<HttpClient>,
+    calls: Semaphore,
+}
+
+impl Upstream {
+    /// Calls by these clients.
+    #[must_use]
+    pub fn new(inventory: HttpClient, order: HttpClient, notify: Option<HttpClient>) -> Self {
+        Self { inventory, order, notify, calls: Semaphore::new(CALLS_MAX) }
+    }
+
+    fn share(&self) -> Result<SemaphorePermit<'_>, ApiError> {
+        self.calls.try_acquire().map_err(|_| ApiError::new(Code::Overloaded, "Too many requests are at work."))
+    }
+
+    /// Everything on sale.
+    ///
+    /// # Errors
+    /// When inventory does not answer. Not counted among the calls: it must also work in a storm.
+    pub async fn sales(&self) -> Result<Vec<CatalogueSale>, ClientError> {
+        self.inventory.get::<Catalogue>("/internal/v1/sales").await.map(|catalogue| catalogue.sales)
+    }
+
+    /// The order's row, if it has one.
+    ///
+    /// # Errors
+    /// When the order service does not answer.
+    pub async fn row(&self, order: OrderId) -> Result<Option<OrderRow>, ApiError> {
+        let _share = self.share()?;
+        match self.order.get(&format!("/internal/v1/orders/{order}")).await {
+            Ok(row) => Ok(Some(row)),
+            Err(error) if error.code() == Some(Code::OrderNotFound) => Ok(None),
+            Err(error) => Err(behind(error)),
+        }
+    }
+
+    /// A page of a buyer's orders.
+    ///
+    /// # Errors
+    /// When the order service does not answer, or refuses the page.
+    pub async fn orders_of(&self, buyer: &BuyerId, query: &str) -> Result<OrderList, ApiError> {
+        let _share = self.share()?;
+        self.order.get(&format!("/internal/v1/buyers/{buyer}/orders?{query}")).await.map_err(behind)
+    }
+
+    /// Starts the order's payment.
+    ///
+    /// # Errors
+    /// The order service's refusal, or that it does not answer.
+    pub async fn pay(&self, order: OrderId, buyer: &BuyerId) -> Result<PaymentStarted, ApiError> {
+        self.on_behalf_of(buyer, format!("/internal/v1/orders/{order}/payment")).await
+    }
+
+    /// Cancels the order.
+    ///
+    /// # Errors
+    /// The order service's refusal, or that it does not answer.
+    pub async fn cancel(&self, order: OrderId, buyer: &BuyerId) -> Result<Order, ApiError> {
+        self.on_behalf_of(buyer, format!("/internal/v1/orders/{order}/cancel")).await
+    }
+
+    async fn on_behalf_of<T: serde::de::DeserializeOwned>(
+        &self,
+        buyer: &BuyerId,
+        path: String,
+    ) -> Result<T, ApiError> {
+        let _share = self.share()?;
+        let body = OnBehalfOf { buyer: buyer.clone() };
+        self.order.call(Method::POST, &path, &body).await.map_err(behind)
+    }
+
+    /// What both auditors find.
+    ///
+    /// # Errors
+    /// When one of them does not answer.
+    pub async fn audit(&self) -> Result<Audit, ApiError> {
+        let path = "/internal/v1/audit";
+        let (one, other) = tokio::join!(self.inventory.get::<Audit>(path), self.order.get::<Audit>(path));
+        let (mut all, other) = (one.map_err(behind)?, other.map_err(behind)?);
+        all.findings.extend(other.findings);
+        all.ok = all.ok && other.ok && all.findings.is_empty();
+        Ok(all)
+    }
+
+    /// The notices written to a buyer.
+    ///
+    /// # Errors
+    /// When there is no notify service, or it does not answer.
+    pub async fn mailbox(&self, buyer: &BuyerId) -> Result<Mailbox, ApiError> {
+        let _share = self.share()?;
+        let notify = self.notify.as_ref();
+        let notify = notify.ok_or_else(|| ApiError::new(Code::Unavailable, "There is no mailbox here."))?;
+        notify.get(&format!("/internal/v1/mailbox/{buyer}")).await.map_err(behind)
+    }
+
+    /// Passes a request on and its answer back.
+    ///
+    /// # Errors
+    /// When the service does not answer, or does not know this gateway.
+    pub async fn pass(
+        &self,
+        service: Service,
+        method: Method,
+        path: &str,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Response, ApiError> {
+        let client = match service {
+            Service::Inventory => &self.inventory,
+            Service::Order => &self.order,
+        };
+        let kept = headers.iter().filter(|(name, _)| is_passed_on(name));
+        let kept = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let _share = self.share()?;
+        let mut reply = client.send(method, path, kept, body).await.map_err(behind)?;
+        if is_ours(&reply) {
+            return Err(behind(ClientError::Garbled("the internal token is refused".into())));
+        }
+        for name in &NOT_PASSED_BACK {
+            reply.headers.remove(name);
+        }
+        Ok((reply.status, reply.headers, reply.body).into_response())
+    }
+}
+
+fn is_passed_on(name: &HeaderName) -> bool {
+    PASSED_ON.contains(name) || name.as_str() == "seckill-signature"
+}
+
+/// Whether a refusal is about this gateway and not about whoever asked it.
+fn is_ours(reply: &service_kit::http::Reply) -> bool {
+    reply.status == StatusCode::UNAUTHORIZED
+        && serde_json::from_slice::<contract::Problem>(&reply.body)
+            .is_ok_and(|problem| problem.code == Code::Unauthenticated.as_str())
+}
+
+/// A call's failure, as its client is told: another service's word about this gateway is none about
+/// the client.
+fn behind(error: ClientError) -> ApiError {
+    match error.code() {
+        Some(Code::Unauthenticated | Code::NotFound | Code::MethodNotAllowed) => {
+            tracing::error!(%error, "another service refuses this gateway");
+            ApiError::new(Code::Unavailable, "A part of the platform does not answer right now.")
+        }
+        _ => error.into(),
+    }
+}

@@ -1,0 +1,66 @@
+//! A lane's consumer: takes a batch, commits it, and only then acknowledges it.
+
+mod commit;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use messaging::{Consumer, OrderQueue, QueueError};
+use tokio_util::sync::CancellationToken;
+
+use crate::order_store::OrderStore;
+
+/// Waiting time after the queue failed, in milliseconds.
+const RECONNECT_MS: u64 = 250;
+
+/// What every lane's consumer works with.
+pub(crate) struct Consumers {
+    pub(crate) queue: Arc<dyn OrderQueue>,
+    pub(crate) store: Arc<dyn OrderStore>,
+    pub(crate) batch_max: usize,
+}
+
+impl Consumers {
+    /// Consumes the lane until `shutdown`, over losses of the queue.
+    pub(crate) async fn run(self, lane: u16, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            let active = tokio::select! {
+                active = self.queue.consume(lane) => active,
+                () = shutdown.cancelled() => return,
+            };
+            let ended = match active {
+                Ok(consumer) => self.drain(consumer, &shutdown).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = ended {
+                tracing::warn!(lane, %error, "the lane is lost; consuming it anew");
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    () = tokio::time::sleep(Duration::from_millis(RECONNECT_MS)) => {}
+                }
+            }
+        }
+    }
+
+    /// Commits batch after batch. What is not acknowledged when this ends is delivered again.
+    async fn drain(
+        &self,
+        mut consumer: Box<dyn Consumer>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), QueueError> {
+        loop {
+            let batch = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                batch = consumer.next_batch(self.batch_max) => batch?,
+            };
+            let Some(last) = batch.last().map(|delivery| delivery.tag) else { continue };
+            let Some(poison) = commit::commit(&*self.store, &batch, shutdown).await else { break };
+            for tag in poison {
+                consumer.reject(tag).await?;
+            }
+            consumer.ack_through(last).await?;
+        }
+        consumer.close().await
+    }
+}

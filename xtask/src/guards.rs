@@ -1,0 +1,116 @@
+//! Guards: each rule that keeps the promises stands on a line of its own. For each, a committed patch
+//! takes that line out of the shipped code, and the same unedited test must then fail.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde::Deserialize;
+
+use crate::run::{Outcome, cargo, root, target, to_end};
+
+#[derive(Deserialize)]
+struct Index {
+    guard: Vec<Guard>,
+}
+
+/// One guard: `xtask/guards/<name>.patch`.
+#[derive(Deserialize)]
+struct Guard {
+    name: String,
+    /// What it guards, in a sentence.
+    rule: String,
+    /// The package whose test sees it.
+    package: String,
+    /// That test's name.
+    test: String,
+}
+
+/// Tries every guard whose name contains `only`.
+pub(crate) fn run(only: Option<&str>) -> Outcome {
+    let folder = root().join("xtask/guards");
+    let text = fs::read_to_string(folder.join("guards.toml")).map_err(|e| format!("guards.toml: {e}"))?;
+    let index: Index = toml::from_str(&text).map_err(|e| format!("guards.toml: {e}"))?;
+    let chosen: Vec<_> =
+        index.guard.iter().filter(|g| only.is_none_or(|part| g.name.contains(part))).collect();
+    let tree = target().join("guards-tree");
+    copy_tree(&tree)?;
+    let mut failed = Vec::new();
+    for guard in &chosen {
+        let verdict = try_guard(guard, &folder, &tree);
+        println!("{:4} {:28} {}", if verdict.is_ok() { "ok" } else { "FAIL" }, guard.name, guard.rule);
+        if let Err(why) = verdict {
+            println!("     {why}");
+            failed.push(guard.name.as_str());
+        }
+    }
+    // A copy of every source file should not lie around to be edited by mistake.
+    let _ = fs::remove_dir_all(&tree);
+    match (chosen.is_empty(), failed.is_empty()) {
+        (true, _) => Err("no guard has such a name".into()),
+        (_, true) => {
+            println!("{} guards: with each removed, its test fails", chosen.len());
+            Ok(())
+        }
+        _ => Err(format!("these guards are not guarded: {}", failed.join(", "))),
+    }
+}
+
+fn try_guard(guard: &Guard, folder: &Path, tree: &Path) -> Outcome {
+    let patch = folder.join(format!("{}.patch", guard.name));
+    test_passes(guard, tree).map_err(|out| format!("with the guard in place the test fails:\n{out}"))?;
+    apply(&patch, tree, false)?;
+    let outcome = test_passes(guard, tree);
+    apply(&patch, tree, true)?;
+    match outcome {
+        Ok(()) => Err("with the guard removed the test still passes".into()),
+        Err(out) if out.contains("test result: FAILED") => Ok(()),
+        Err(out) => Err(format!("with the guard removed the test does not even run:\n{out}")),
+    }
+}
+
+/// Runs the guard's test in the copied tree; the output if it does not pass.
+fn test_passes(guard: &Guard, tree: &Path) -> Result<(), String> {
+    let mut command = cargo(&["test", "-p", &guard.package, "--", &guard.test]);
+    command.current_dir(tree).env("CARGO_TARGET_DIR", target());
+    let Output { status, stdout, stderr } = command.output().map_err(|e| e.to_string())?;
+    let stdout = String::from_utf8_lossy(&stdout).into_owned();
+    let ran = stdout.lines().any(|l| l.starts_with("test ") && l.contains(&guard.test));
+    match (status.success(), ran) {
+        (true, true) => Ok(()),
+        (true, false) => Err(format!("no test is named {}", guard.test)),
+        _ => {
+            let all = stdout + &String::from_utf8_lossy(&stderr);
+            let lines: Vec<_> = all.lines().collect();
+            Err(lines[lines.len().saturating_sub(60)..].join("\n"))
+        }
+    }
+}
+
+fn apply(patch: &Path, tree: &Path, reverse: bool) -> Outcome {
+    let mut command = Command::new("patch");
+    command.args(["--silent", "--forward", "--no-backup-if-mismatch", "-p1", "-i"]).arg(patch);
+    if reverse {
+        command.args(["--reverse", "--force"]);
+    }
+    to_end(command.current_dir(tree)).map_err(|e| format!("{}: {e}", patch.display()))
+}
+
+/// Copies what git would commit into `tree`.
+fn copy_tree(tree: &Path) -> Outcome {
+    let _ = fs::remove_dir_all(tree);
+    let listed = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
+        .current_dir(root())
+        .output()
+        .map_err(|e| format!("git ls-files: {e}"))?;
+    for name in String::from_utf8_lossy(&listed.stdout).split('\0').filter(|n| !n.is_empty()) {
+        let (from, to) = (root().join(name), tree.join(name));
+        let parent = to.parent().ok_or("a file without a folder")?;
+        fs::create_dir_all(parent).map_err(|e| format!("{}: {e}", parent.display()))?;
+        if from.is_file() {
+            fs::copy(&from, &to).map_err(|e| format!("{}: {e}", from.display()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! A private platform: the release binary on free ports, with a data folder of its own.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::run::{Outcome, Owned, wait_for};
+
+/// Secrets of private platforms: known to the load test that storms them.
+pub(crate) const JWT_SECRET: &str = "private-platform-jwt-secret";
+pub(crate) const ADMIN_TOKEN: &str = "private-platform-admin-token";
+pub(crate) const WEBHOOK_SECRET: &str = "private-platform-webhook-secret";
+
+/// A platform that was started here, and stops with its owner.
+pub(crate) struct Platform {
+    binary: PathBuf,
+    pub(crate) data: PathBuf,
+    pub(crate) port: u16,
+    pub(crate) admin_port: u16,
+    settings: Vec<(String, String)>,
+    wrapper: Vec<String>,
+    process: Option<Owned>,
+}
+
+impl Platform {
+    /// A platform of `binary` on this data folder; not started yet.
+    pub(crate) fn new(binary: &Path, data: &Path) -> Outcome<Self> {
+        let (port, admin_port) = (free_port()?, free_port()?);
+        Ok(Self {
+            binary: binary.to_path_buf(),
+            data: data.to_path_buf(),
+            port,
+            admin_port,
+            settings: Vec::new(),
+            wrapper: Vec::new(),
+            process: None,
+        })
+    }
+
+    /// With one more setting.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.into(), value.into()));
+        self
+    }
+
+    /// Started by this program (`strace …`) instead of directly.
+    pub(crate) fn under(mut self, wrapper: Vec<String>) -> Self {
+        self.wrapper = wrapper;
+        self
+    }
+
+    /// Starts it; does not wait for anything.
+    pub(crate) fn start(&mut self) -> Outcome {
+        fs::create_dir_all(&self.data).map_err(|e| format!("{}: {e}", self.data.display()))?;
+        let log = self.data.join("log");
+        let log = File::options().create(true).append(true).open(&log).map_err(|e| e.to_string())?;
+        let mut words = self.wrapper.iter().map(String::as_str);
+        let mut command = match words.next() {
+            Some(program) => {
+                let mut command = Command::new(program);
+                command.args(words).arg(&self.binary);
+                command
+            }
+            None => Command::new(&self.binary),
+        };
+        command.arg("run").env_clear().stdout(Stdio::null()).stderr(log);
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        for (name, value) in self.environment() {
+            command.env(name, value);
+        }
+        let child = command.spawn().map_err(|e| format!("{}: {e}", self.binary.display()))?;
+        self.process = Some(Owned(child));
+        Ok(())
+    }
+
+    fn environment(&self) -> Vec<(String, String)> {
+        let own = |name: &str, value: String| (name.to_owned(), value);
+        let mut all = vec![
+            own("SECKILL_LISTEN", format!("127.0.0.1:{}", self.port)),
+            own("SECKILL_ADMIN_LISTEN", format!("127.0.0.1:{}", self.admin_port)),
+            own("SECKILL_STOCK_URL", "memory:".into()),
+            own("SECKILL_QUEUE_URL", "embedded:".into()),
+            own("SECKILL_DATABASE_URL", format!("sqlite:{}", self.data.join("seckill.db").display())),
+            own("SECKILL_DATA_DIR", self.data.display().to_string()),
+            own("SECKILL_JWT_SECRET", JWT_SECRET.into()),
+            own("SECKILL_ADMIN_TOKEN", ADMIN_TOKEN.into()),
+            own("SECKILL_WEBHOOK_SECRET", WEBHOOK_SECRET.into()),
+            own("SECKILL_TICKET_KEYS", format!("k1:{}", "5e".repeat(32))),
+            // One client machine plays everybody: limits per sale and address would measure themselves.
+            own("SECKILL_SALE_LIMIT", "off".into()),
+            own("SECKILL_ADDRESS_LIMIT", "off".into()),
+            own("SECKILL_LOG", "warn".into()),
+        ];
+        all.extend(self.settings.iter().cloned());
+        all
+    }
+
+    /// Waits until it is ready; answers how long that took.
+    pub(crate) fn ready(&self) -> Outcome<Duration> {
+        wait_for("the platform becoming ready", Duration::from_secs(60), || {
+            get(self.admin_port, "/readyz", "").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+        })
+    }
+
+    /// Kills it, as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// The process id, while it runs.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(|owned| owned.0.id())
+    }
+
+    /// Peak resident memory so far, in MB, as the kernel counts it.
+    pub(crate) fn peak_mb(&self) -> Option<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?)).ok()?;
+        let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
+        let kb: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kb / 1024.0)
+    }
+
+    /// Processor seconds spent so far.
+    pub(crate) fn cpu_seconds(&self) -> Option<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()?)).ok()?;
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
+        // The kernel's unit for user space is fixed at a hundredth of a second.
+        Some(ticks / 100.0)
+    }
+
+    /// Client connections open now.
+    pub(crate) fn connections(&self) -> usize {
+        let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+        let port = format!(":{:04X}", self.port);
+        // Local address ends with our port, state 01 is ESTABLISHED.
+        table
+            .lines()
+            .skip(1)
+            .filter(|line| {
+                let mut fields = line.split_whitespace().skip(1);
+                let (local, _, state) = (fields.next(), fields.next(), fields.next());
+                local.is_some_and(|l| l.ends_with(&port)) && state == Some("01")
+            })
+            .count()
+    }
+
+    /// Arguments that point the load test at this platform.
+    pub(crate) fn target_arguments(&self) -> Vec<String> {
+        [
+            "--against",
+            &format!("http://127.0.0.1:{}", self.port),
+            "--admin",
+            &format!("http://127.0.0.1:{}", self.admin_port),
+            "--admin-token",
+            ADMIN_TOKEN,
+            "--jwt-secret",
+            JWT_SECRET,
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }
+
+    /// An operators' `GET`: the body.
+    pub(crate) fn admin_get(&self, path: &str) -> Outcome<serde_json::Value> {
+        let answer = get(self.admin_port, path, ADMIN_TOKEN)?;
+        json_of(&answer)
+    }
+
+    /// An operators' `POST`: the body.
+    pub(crate) fn admin_post(&self, path: &str, body: &serde_json::Value) -> Outcome<serde_json::Value> {
+        let answer = exchange(self.admin_port, "POST", path, ADMIN_TOKEN, &body.to_string())?;
+        json_of(&answer)
+    }
+
+    /// A buyers' `GET`: the body.
+    pub(crate) fn public_get(&self, path: &str) -> Outcome<serde_json::Value> {
+        json_of(&get(self.port, path, "")?)
+    }
+}
+
+fn json_of(answer: &str) -> Outcome<serde_json::Value> {
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    serde_json::from_str(body).map_err(|e| format!("{e} in {answer:?}"))
+}
+
+fn get(port: u16, path: &str, token: &str) -> Outcome<String> {
+    exchange(port, "GET", path, token, "")
+}
+
+/// One request and its whole answer. HTTP/1.0, so that the answer ends with the connection.
+fn exchange(port: u16, method: &str, path: &str, token: &str, body: &str) -> Outcome<String> {
+    let talk = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.0\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer.replacen("HTTP/1.0", "HTTP/1.1", 1))
+    };
+    talk().map_err(|e| format!("{method} {path}: {e}"))
+}
+
+fn free_port() -> Outcome<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(|e| e.to_string())?;
+    listener.local_addr().map(|a| a.port()).map_err(|e| e.to_string())
+}

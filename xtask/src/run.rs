@@ -1,0 +1,78 @@
+//! Running programs, and the one error of this tool: a sentence.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What went wrong, for a person.
+pub(crate) type Outcome<T = ()> = Result<T, String>;
+
+/// The workspace's root.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// `cargo` with these arguments, in the workspace's root.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(root());
+    command
+}
+
+/// Runs to the end; an exit code other than 0 is an error.
+pub(crate) fn to_end(command: &mut Command) -> Outcome {
+    let shown = format!("{command:?}");
+    let status = command.status().map_err(|e| format!("cannot run {shown}: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{shown}: {status}")) }
+}
+
+/// Whether a program can be found and says its version.
+pub(crate) fn is_there(program: &str) -> bool {
+    let mut command = Command::new(program);
+    command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Builds release binaries of these packages and answers their folder.
+pub(crate) fn release(packages: &[&str]) -> Outcome<PathBuf> {
+    let mut command = cargo(&["build", "--release", "--quiet"]);
+    for package in packages {
+        command.args(["-p", package]);
+    }
+    to_end(&mut command)?;
+    Ok(target().join("release"))
+}
+
+/// Cargo's target folder.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// Waits until `ready` says so, or fails with `what`.
+pub(crate) fn wait_for(what: &str, limit: Duration, mut ready: impl FnMut() -> bool) -> Outcome<Duration> {
+    let began = Instant::now();
+    while began.elapsed() < limit {
+        if ready() {
+            return Ok(began.elapsed());
+        }
+        pause(Duration::from_millis(10));
+    }
+    Err(format!("{what}: not within {limit:?}"))
+}
+
+/// Lets time pass between two looks at another process.
+#[expect(clippy::disallowed_methods, reason = "another process is watched from a plain thread here")]
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// A child process that does not outlive its owner.
+pub(crate) struct Owned(pub(crate) Child);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,164 @@
+//! The house rules, as tests: who may depend on whom, how long a file may be, that every setting is
+//! documented and has an effect, and that every guard has its patch.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lines of a source file at most.
+const LINES_MAX: usize = 500;
+
+/// The arrows: a member, and the members it may depend on.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("contract", &["domain"]),
+    ("stock", &["domain", "contract"]),
+    ("messaging", &["domain", "contract"]),
+    ("service-kit", &["domain", "contract"]),
+    ("gateway", &["domain", "contract", "stock", "messaging", "service-kit"]),
+    ("inventory", &["domain", "contract", "stock", "messaging", "service-kit"]),
+    ("order", &["domain", "contract", "messaging", "service-kit"]),
+    ("notify", &["domain", "contract", "messaging", "service-kit"]),
+    (
+        "seckill",
+        &[
+            "domain",
+            "contract",
+            "stock",
+            "messaging",
+            "service-kit",
+            "gateway",
+            "inventory",
+            "order",
+            "notify",
+        ],
+    ),
+    ("loadtest", &["contract"]),
+    ("xtask", &[]),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.as_ref().display()))
+}
+
+/// Every file below the source folders whose name ends so.
+fn files(ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> =
+        ["crates", "services", "loadtest", "xtask", "static-cdn"].map(|f| root().join(f)).to_vec();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if entry.to_string_lossy().ends_with(ending) {
+                found.push(entry);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn dependencies_point_the_way_the_design_says() {
+    let allowed: BTreeMap<_, _> = ARROWS.iter().copied().collect();
+    let workspace: toml::Table = read(root().join("Cargo.toml")).parse().unwrap();
+    let members = workspace["workspace"]["members"].as_array().unwrap();
+    assert_eq!(members.len(), allowed.len(), "every member has its arrows");
+    for member in members {
+        let manifest: toml::Table =
+            read(root().join(member.as_str().unwrap()).join("Cargo.toml")).parse().unwrap();
+        let name = manifest["package"]["name"].as_str().unwrap();
+        let mut sections: Vec<_> = ["dependencies", "build-dependencies"].to_vec();
+        // Tests of the whole may reach down to adapters; tests of a service may not reach sideways.
+        sections.push("dev-dependencies");
+        for section in sections {
+            let Some(dependencies) = manifest.get(section).and_then(|d| d.as_table()) else { continue };
+            for dependency in dependencies.keys().filter(|d| allowed.contains_key(d.as_str())) {
+                let fine = allowed[name].contains(&dependency.as_str())
+                    // A contract suite's own tests, and services' tests against the real adapters.
+                    || (section == "dev-dependencies"
+                        && (dependency == name || ["stock", "messaging"].contains(&dependency.as_str())));
+                assert!(fine, "{name} must not depend on {dependency} ({section})");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_domain_knows_no_wire_and_no_runtime() {
+    let manifest = read(root().join("crates/domain/Cargo.toml"));
+    for banned in ["serde", "tokio", "sqlx", "axum"] {
+        assert!(!manifest.contains(banned), "domain must not know {banned}");
+    }
+}
+
+#[test]
+fn files_are_one_idea_long() {
+    for ending in [".rs", ".js", ".mjs", ".css"] {
+        for file in files(ending).iter().filter(|f| !f.ends_with("shop.css")) {
+            let lines = read(file).lines().count();
+            assert!(lines <= LINES_MAX, "{} has {lines} lines", file.display());
+        }
+    }
+}
+
+#[test]
+fn every_setting_is_documented_and_has_an_effect() {
+    let defaults = read(root().join("crates/service-kit/src/settings/default.env"));
+    let documented: BTreeSet<_> = defaults
+        .lines()
+        .filter(|l| l.starts_with("SECKILL_"))
+        .filter_map(|l| l.split_once('='))
+        .map(|(n, _)| n.to_owned())
+        .collect();
+    let mut used = BTreeSet::new();
+    let sources = files(".rs").into_iter().filter(|f| {
+        let path = f.to_string_lossy();
+        !path.contains("/xtask/") && !path.contains("/loadtest/") && !path.ends_with("settings/mod.rs")
+    });
+    for file in sources {
+        let text = read(&file);
+        for part in text.split("\"SECKILL_").skip(1) {
+            let name: String = part
+                .chars()
+                .take_while(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || *c == '_')
+                .collect();
+            used.insert(format!("SECKILL_{name}"));
+        }
+    }
+    let without_effect: Vec<_> = documented.difference(&used).collect();
+    assert!(without_effect.is_empty(), "documented but never read: {without_effect:?}");
+    let undocumented: Vec<_> = used.difference(&documented).filter(|n| *n != "SECKILL_").collect();
+    assert!(undocumented.is_empty(), "read but not in default.env: {undocumented:?}");
+}
+
+#[test]
+fn every_guard_has_a_patch_of_one_line_and_every_patch_a_guard() {
+    let folder = root().join("xtask/guards");
+    let index: toml::Table = read(folder.join("guards.toml")).parse().unwrap();
+    let named: BTreeSet<String> = index["guard"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|g| format!("{}.patch", g["name"].as_str().unwrap()))
+        .collect();
+    let there: BTreeSet<String> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|n| n.ends_with(".patch"))
+        .collect();
+    assert_eq!(named, there);
+    for patch in &there {
+        let text = read(folder.join(patch));
+        let removed = text.lines().filter(|l| l.starts_with('-') && !l.starts_with("---")).count();
+        assert_eq!(removed, 1, "{patch} must take out exactly one line");
+        assert!(
+            text.contains("+++ b/") && !text.contains("/tests/"),
+            "{patch} must change shipped code only"
+        );
+    }
+}

@@ -2,6 +2,7 @@
 //! generator costs. Prints its URL; runs until standard input ends.
 
 #[path = "../tests/fake/mod.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
 mod fake;
 
 use std::io::{Read, Write};

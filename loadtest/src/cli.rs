@@ -14,7 +14,7 @@ const TOKEN_TTL_S: i64 = 24 * 3600;
 
 /// Storms against a running flash-sale platform, judged by the client's journal and the ledger.
 #[derive(Debug, Parser)]
-#[command(name = "loadtest")]
+#[command(name = "loadtest", args_override_self = true)]
 pub(crate) struct Cli {
     /// What to play.
     #[command(subcommand)]

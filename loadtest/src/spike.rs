@@ -59,6 +59,7 @@ pub(crate) async fn run(args: &SpikeArgs, clock: &Clock) -> Result<bool, RunErro
     let played = stage.played();
     let detail = format!("{played} of {}", args.buyers);
     verdict.promises.push(Promise::new("every buyer was played", played == args.buyers, detail));
+    verdict.promises.push(sold_again(&facts, foot));
     let report = Report {
         title: format!("spike on sale {} ({} buyers, {users} at once)", venue.head.sale, args.buyers),
         tally: Some(tally),
@@ -74,9 +75,21 @@ pub(crate) async fn run(args: &SpikeArgs, clock: &Clock) -> Result<bool, RunErro
     Ok(report.publish(args.target.json.as_deref())?)
 }
 
+/// After the leftovers nothing may be left that somebody had wanted, whatever came back before.
+fn sold_again(facts: &verdict::Facts, foot: Foot) -> Promise {
+    let counts = facts.ledger.order_store;
+    let wanted = u64::from(facts.ledger.total).min(foot.demand);
+    // An expiry may come after the last buyer, and a unit given up on may be held until its fence.
+    let judged = counts.expired == 0 && foot.unknown == 0 && facts.account.head.taken_before == 0;
+    let returned = counts.cancelled + counts.rejected + counts.refunded;
+    let detail = format!("{returned} orders gave units back; taken {} of {wanted} wanted", counts.taken);
+    let held = !judged || foot.demand < u64::from(facts.ledger.total) || u64::from(counts.taken) == wanted;
+    Promise::new("what came back sold again", held, detail)
+}
+
 /// Runs the goose attack; how many users it had at once.
 async fn play(stage: &Arc<Stage>, args: &SpikeArgs) -> Result<usize, RunError> {
-    let goose = |e: goose::GooseError| RunError::Goose(e.to_string());
+    let goose = |e: goose::GooseError| RunError::Goose(format!("{e:?}"));
     let buyers = usize::try_from(args.buyers).unwrap_or(usize::MAX);
     let users = args.users.clamp(1, buyers.max(1));
     let mut line: Vec<String> = [
@@ -88,7 +101,6 @@ async fn play(stage: &Arc<Stage>, args: &SpikeArgs) -> Result<usize, RunError> {
         &users.to_string(),
         "--iterations",
         &buyers.div_ceil(users).to_string(),
-        "--no-reset-metrics",
         "--no-print-metrics",
         "-qqq",
     ]

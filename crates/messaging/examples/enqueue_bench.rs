@@ -88,7 +88,7 @@ async fn publish(broker: Arc<EmbeddedBroker>, publisher: usize, until: Instant, 
     let mut message = OrderMessage {
         order: OrderId::mint(UnixMillis(0), random),
         sale: "bench".parse().expect("an id"),
-        buyer: format!("buyer-{publisher:08}").parse().expect("an id"),
+        buyer: format!("buyer-{publisher:050}").parse().expect("an id"),
         quantity: 1,
         epoch: Epoch(1),
         reserved_at: UnixMillis(1_700_000_000_000),

@@ -10,6 +10,7 @@ mod bus;
 mod consumer;
 mod dead;
 mod group;
+mod index;
 mod lanes;
 mod options;
 mod ownership;

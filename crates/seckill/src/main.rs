@@ -1,2 +1,9 @@
-//! x
-fn main() {}
+//! The flash-sale platform in one process.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

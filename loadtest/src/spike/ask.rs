@@ -43,36 +43,57 @@ impl<'a> Ask<'a> {
     }
 }
 
+/// The request as its client sends it. A macro: the type of the builder belongs to a crate that only
+/// goose knows.
+macro_rules! built {
+    ($user:expr, $ask:expr) => {{
+        let mut builder = $user.get_request_builder(&$ask.method, $ask.path)?;
+        if !$ask.token.is_empty() {
+            builder = builder.header("authorization", format!("Bearer {}", $ask.token));
+        }
+        if !$ask.body.0.is_empty() {
+            builder = builder.header("content-type", $ask.body.1).body($ask.body.0.to_owned());
+        } else if $ask.method == GooseMethod::Post {
+            builder = builder.header("content-length", "0");
+        }
+        builder
+    }};
+}
+
+/// The whole answer, or none when it was cut off.
+macro_rules! reply {
+    ($response:expr) => {{
+        let response = $response;
+        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+        let retry_after_s = retry_after.and_then(|value| value.parse().ok());
+        let status = response.status().as_u16();
+        let body = response.bytes().await.ok();
+        body.map(|body| Reply { status, retry_after_s, body: body.to_vec() })
+    }};
+}
+
 /// Asks once; none when no answer came.
-pub(super) async fn ask(user: &mut GooseUser, ask: &Ask<'_>) -> Asked<Option<Reply>> {
-    let mut builder = user.get_request_builder(&ask.method, ask.path)?;
-    if !ask.token.is_empty() {
-        builder = builder.header("authorization", format!("Bearer {}", ask.token));
-    }
-    if !ask.body.0.is_empty() {
-        builder = builder.header("content-type", ask.body.1).body(ask.body.0.to_owned());
-    } else if ask.method == GooseMethod::Post {
-        builder = builder.header("content-length", "0");
-    }
+async fn ask(user: &mut GooseUser, ask: &Ask<'_>) -> Asked<Option<Reply>> {
+    let builder = built!(user, ask);
     let request = GooseRequest::builder()
         .name(ask.name)
-        .method(ask.method.clone())
+        .method(ask.method)
         .path(ask.path)
         .set_request_builder(builder)
         .build();
     let mut answered = user.request(request).await?;
     let Ok(response) = answered.response else { return Ok(None) };
     let status = response.status().as_u16();
-    let retry_after_s = response
-        .headers()
-        .get("retry-after")
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.parse().ok());
     if status < 500 || status == 503 {
         user.set_success(&mut answered.request)?;
     }
-    let Ok(body) = response.bytes().await else { return Ok(None) };
-    Ok(Some(Reply { status, retry_after_s, body: body.to_vec() }))
+    Ok(reply!(response))
+}
+
+/// Asks once beside whatever the user is doing: a second click. Goose does not count it.
+pub(super) fn beside(user: &GooseUser, ask: &Ask<'_>) -> Asked<impl Future<Output = Option<Reply>> + use<>> {
+    let builder = built!(user, ask);
+    Ok(async move { reply!(builder.send().await.ok()?) })
 }
 
 /// Asks until something other than "try again" comes: the answer, what it means, and whether an

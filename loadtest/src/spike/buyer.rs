@@ -7,7 +7,7 @@ use contract::api::{Gate, PaymentStarted, TicketIssued};
 use goose::goose::{GooseMethod, GooseUser, TransactionResult};
 use tokio::time::Instant;
 
-use super::ask::{Ask, Asked, ask, other, persist};
+use super::ask::{Ask, Asked, beside, other, persist};
 use super::stage::Stage;
 use crate::http::{Reply, body};
 use crate::journal::Entry;
@@ -22,6 +22,15 @@ const GATE_WAIT_S_MAX: u64 = 120;
 const GATE_PAUSE_MS: (u64, u64) = (50, 1000);
 /// Pause between two looks at a queued order.
 const FOLLOW_PAUSE_MS: u64 = 250;
+
+/// How a buyer goes about one purchase.
+#[derive(Clone, Copy)]
+struct Visit {
+    /// Clicks twice.
+    double: bool,
+    /// Their first: a refusal of a further one says nothing about the demand.
+    first: bool,
+}
 
 /// A buyer on their way.
 struct Buyer<'s> {
@@ -43,11 +52,12 @@ pub(super) async fn visit(user: &mut GooseUser, stage: &Stage) -> TransactionRes
     let buyer = Buyer { stage, name, token, buy };
     let double = chance.percent(stage.args.double_click_percent);
     let again = chance.percent(stage.args.second_ticket_percent);
-    if let Some(order) = buyer.purchase(user, double).await? {
+    let visit = Visit { double, first: true };
+    if let Some(order) = buyer.purchase(user, visit).await? {
         buyer.after(user, &order, &mut chance).await?;
     }
     if again {
-        buyer.purchase(user, false).await?;
+        buyer.purchase(user, Visit { double: false, first: false }).await?;
     }
     Ok(())
 }
@@ -83,7 +93,7 @@ async fn wait_at_gate(user: &mut GooseUser, stage: &Stage, token: &str) -> Asked
 
 impl Buyer<'_> {
     /// A ticket and an order with it; the order id when it was accepted.
-    async fn purchase(&self, user: &mut GooseUser, double: bool) -> Asked<Option<String>> {
+    async fn purchase(&self, user: &mut GooseUser, visit: Visit) -> Asked<Option<String>> {
         let (stage, clicked) = (self.stage, Instant::now());
         let path = format!("{}/tickets", self.buy);
         let request = Ask::post("ticket", &path, &self.token, "");
@@ -91,7 +101,7 @@ impl Buyer<'_> {
         let (reply, kind, _) = persist(user, stage, &request, meaning, patience()).await?;
         if kind == Kind::SoldOut {
             stage.tally.time(Series::Refusal, clicked.elapsed());
-            stage.tally.demanded(1);
+            stage.tally.demanded(u32::from(visit.first));
         }
         if kind != Kind::Ticket {
             return Ok(None);
@@ -101,14 +111,14 @@ impl Buyer<'_> {
             stage.tally.count(Kind::Wrong);
             return Ok(None);
         };
-        self.order(user, &issued, double, clicked).await
+        self.order(user, &issued, visit, clicked).await
     }
 
     async fn order(
         &self,
         user: &mut GooseUser,
         issued: &TicketIssued,
-        double: bool,
+        visit: Visit,
         clicked: Instant,
     ) -> Asked<Option<String>> {
         let (stage, sent) = (self.stage, Instant::now());
@@ -116,12 +126,10 @@ impl Buyer<'_> {
         let order = format!(r#"{{"ticket":"{}","quantity":1}}"#, issued.ticket);
         let request = Ask::post("order", &path, &self.token, &order);
         let meaning = |reply: &Reply| Kind::of_purchase(202, reply.status, &reply.body);
-        let (reply, kind, unclear) = if double {
-            // The second click is a goose user of its own, so that both are under way at once.
-            let mut second = user.clone();
-            let (first, second) =
-                tokio::join!(persist(user, stage, &request, meaning, patience()), ask(&mut second, &request));
-            if let Some(reply) = second? {
+        let (reply, kind, unclear) = if visit.double {
+            let second = beside(user, &request)?;
+            let (first, second) = tokio::join!(persist(user, stage, &request, meaning, patience()), second);
+            if let Some(reply) = second {
                 self.second_click(&reply, issued);
             }
             first?
@@ -142,7 +150,7 @@ impl Buyer<'_> {
             }
             Kind::SoldOut | Kind::NotEnough => {
                 stage.tally.time(Series::Refusal, sent.elapsed());
-                stage.tally.demanded(1);
+                stage.tally.demanded(u32::from(visit.first));
             }
             _ => {}
         }

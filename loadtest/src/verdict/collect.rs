@@ -64,7 +64,7 @@ async fn look_up(
     sample: usize,
 ) -> Result<Vec<Fate>, PlatformError> {
     let total = account.entries.len();
-    let step = if sample == 0 { 1 } else { (total / sample).max(1) };
+    let step = total.checked_div(sample).unwrap_or(1).max(1);
     let next = Arc::new(AtomicUsize::new(0));
     let mut lookers = tokio::task::JoinSet::new();
     for _ in 0..LOOKERS.min(total) {

@@ -138,7 +138,7 @@ impl Market {
             payments: Vec::new(),
             refunds: Vec::new(),
         };
-        if self.lie == Lie::LosesOrders && self.minted % 10 == 0 {
+        if self.lie == Lie::LosesOrders && id.ends_with('0') {
             return Ok(id);
         }
         self.orders.insert(id.clone(), order);

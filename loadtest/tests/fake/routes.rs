@@ -22,7 +22,7 @@ pub(crate) fn reply(market: &mut Market, parts: &Parts, body: &[u8]) -> Option<R
     let path: Vec<&str> = parts.uri.path().split('/').filter(|s| !s.is_empty()).collect();
     let buying = path.starts_with(&["api", "v1", "buy"]);
     let busy = market.lie == Lie::Busy && buying;
-    if busy && market.requests % 23 == 0 {
+    if busy && market.requests.is_multiple_of(23) {
         return Some(problem(Code::RateLimited));
     }
     let answer = match (parts.method.as_str(), path.as_slice()) {
@@ -45,10 +45,10 @@ pub(crate) fn reply(market: &mut Market, parts: &Parts, body: &[u8]) -> Option<R
         _ => problem(Code::NotFound),
     };
     // After the effect: the client cannot know, and must find out by retrying.
-    if busy && market.requests % 17 == 0 {
+    if busy && market.requests.is_multiple_of(17) {
         return Some(problem(Code::Unavailable));
     }
-    (!(busy && market.requests % 29 == 0)).then_some(answer)
+    (!(busy && market.requests.is_multiple_of(29))).then_some(answer)
 }
 
 fn buyer(parts: &Parts) -> Option<String> {

@@ -161,7 +161,8 @@ pub(crate) async fn heal_flags(gateway: Arc<Gateway>) {
 
 /// Forgets what has ended, for ever.
 pub(crate) async fn tidy(gateway: Arc<Gateway>, metrics: Metrics) {
-    const ROUNDS_PER_SECOND: usize = 1000 / TIDY_EVERY_MS as usize;
+    const ROUNDS_PER_SECOND: usize = 20;
+    const { assert!(TIDY_EVERY_MS * ROUNDS_PER_SECOND as u64 == 1000) };
     let mut ticks = every(TIDY_EVERY_MS);
     for round in 0_usize.. {
         ticks.tick().await;

@@ -18,7 +18,7 @@ use crate::sale::Sale;
 const SALES_MAX: usize = 100_000;
 
 /// One state of the catalogue.
-pub struct Listing {
+pub(crate) struct Listing {
     by_id: HashMap<SaleId, Arc<Sale>>,
     by_slug: HashMap<Box<str>, Arc<Sale>>,
     /// In the order they were first heard of: a sale's slot is its place here.
@@ -28,7 +28,7 @@ pub struct Listing {
 }
 
 /// The catalogue.
-pub struct Catalogue {
+pub(crate) struct Catalogue {
     now: ArcSwap<Listing>,
     learning: Mutex<()>,
     lanes: u16,
@@ -39,7 +39,7 @@ pub struct Catalogue {
 impl Catalogue {
     /// An empty catalogue of a platform with this many lanes.
     #[must_use]
-    pub fn new(lanes: u16, limits: Limits, ticks: Ticks) -> Self {
+    pub(crate) fn new(lanes: u16, limits: Limits, ticks: Ticks) -> Self {
         let empty = Listing {
             by_id: HashMap::new(),
             by_slug: HashMap::new(),
@@ -50,28 +50,28 @@ impl Catalogue {
     }
 
     /// The sale of this id.
-    pub fn by_id(&self, id: &str) -> Option<Arc<Sale>> {
+    pub(crate) fn by_id(&self, id: &str) -> Option<Arc<Sale>> {
         self.now.load().by_id.get(id).cloned()
     }
 
     /// The sale whose buy path has this slug.
-    pub fn by_slug(&self, slug: &str) -> Option<Arc<Sale>> {
+    pub(crate) fn by_slug(&self, slug: &str) -> Option<Arc<Sale>> {
         self.now.load().by_slug.get(slug).cloned()
     }
 
     /// The sale in this slot.
-    pub fn by_slot(&self, slot: u32) -> Option<Arc<Sale>> {
+    pub(crate) fn by_slot(&self, slot: u32) -> Option<Arc<Sale>> {
         self.now.load().all.get(usize::try_from(slot).ok()?).cloned()
     }
 
     /// The whole state.
-    pub fn listing(&self) -> Arc<Listing> {
+    pub(crate) fn listing(&self) -> Arc<Listing> {
         self.now.load_full()
     }
 
     /// Takes inventory's word for what is on sale. Sales are never forgotten: their flags, limits and
     /// slots outlive any answer that misses them.
-    pub fn learn(&self, sales: Vec<CatalogueSale>) {
+    pub(crate) fn learn(&self, sales: Vec<CatalogueSale>) {
         let _one_at_a_time = self.learning.lock();
         let before = self.now.load();
         let mut all = before.all.clone();
@@ -104,7 +104,7 @@ impl Listing {
     }
 
     /// Every sale.
-    pub fn sales(&self) -> &[Arc<Sale>] {
+    pub(crate) fn sales(&self) -> &[Arc<Sale>] {
         &self.all
     }
 }

@@ -33,9 +33,8 @@ impl Rate {
         let rate = text
             .split_once('/')
             .and_then(|(n, s)| Some(Self { requests: part(n.trim())?, per_s: part(s.trim())? }));
-        rate.map(Some).ok_or_else(|| {
-            SettingsError::bad(name, format_args!("{text:?} is neither N/SECONDS nor off"))
-        })
+        rate.map(Some)
+            .ok_or_else(|| SettingsError::bad(name, format_args!("{text:?} is neither N/SECONDS nor off")))
     }
 }
 

@@ -29,7 +29,7 @@ const REQUEST_ID_LEN_MAX: usize = 64;
 
 /// The service of the public listener.
 #[derive(Clone)]
-pub struct FrontDoor {
+pub(crate) struct FrontDoor {
     gateway: Arc<Gateway>,
     router: Router,
 }
@@ -37,7 +37,7 @@ pub struct FrontDoor {
 impl FrontDoor {
     /// The door of this gateway.
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>, demo: bool) -> Self {
+    pub(crate) fn new(gateway: Arc<Gateway>, demo: bool) -> Self {
         let router = routes::public(&gateway, demo);
         Self { gateway, router }
     }

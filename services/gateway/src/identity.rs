@@ -123,8 +123,16 @@ mod tests {
         for good in [r#"{"alg":"HS256"}"#, r#"{ "typ":"JWT", "alg":"HS256", "kid":"1" }"#] {
             assert!(identity().buyer(&token(good, payload), NOW).is_some(), "{good}");
         }
-        let bad = [r#"{"alg":"none"}"#, r#"{"alg":"HS512"}"#, r#"{"alg":"hs256"}"#, r#"{"alg":"RS256"}"#,
-            r#"{"typ":"JWT"}"#, r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, "[]", ""];
+        let bad = [
+            r#"{"alg":"none"}"#,
+            r#"{"alg":"HS512"}"#,
+            r#"{"alg":"hs256"}"#,
+            r#"{"alg":"RS256"}"#,
+            r#"{"typ":"JWT"}"#,
+            r#"{"alg":"HS256","crit":["b64"],"b64":false}"#,
+            "[]",
+            "",
+        ];
         for bad in bad {
             assert_eq!(identity().buyer(&token(bad, payload), NOW), None, "{bad}");
         }

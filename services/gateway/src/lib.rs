@@ -75,7 +75,9 @@ pub struct Listeners {
 /// ready, and says in [`Deps::health`] what it waits for.
 pub async fn serve(config: Config, deps: Deps, listeners: Listeners, shutdown: CancellationToken) {
     let gateway = Arc::new(Gateway::new(&config, &deps, shutdown.clone()));
-    [needs::CATALOGUE, needs::STOCK, needs::QUEUE, needs::NEWS].map(|part| deps.health.needs(part));
+    for part in [needs::CATALOGUE, needs::STOCK, needs::QUEUE, needs::NEWS] {
+        deps.health.needs(part);
+    }
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(background::keep_catalogue(gateway.clone(), deps.health.clone()));
     tasks.spawn(background::hear_broadcasts(gateway.clone(), deps.bus.clone(), deps.health.clone()));

@@ -10,18 +10,21 @@ fn main() -> ExitCode {
     run("gateway", async |settings, _shutdown| start(&settings))
 }
 
-/// Checks every setting, then says which engine cannot be shared between processes.
+/// Checks every setting, then says that its engines cannot be shared between processes.
 fn start(settings: &Settings) -> Result<(), Failure> {
     Config::from_settings(settings)?;
-    for (name, embedded) in [("SECKILL_STOCK_URL", "memory:"), ("SECKILL_QUEUE_URL", "embedded:")] {
-        let url = settings.required(name)?;
-        let why = if url == embedded {
-            format!("{embedded} lives in one process; it works only inside `seckill run`")
-        } else {
-            let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
-            format!("there is no adapter for {scheme:?}; known: {embedded} (inside `seckill run`)")
-        };
-        return Err(SettingsError::bad(name, why).into());
-    }
+    one_process_only(settings, "SECKILL_STOCK_URL", "memory:")?;
+    one_process_only(settings, "SECKILL_QUEUE_URL", "embedded:")?;
     Ok(())
+}
+
+/// The embedded engine is refused by name, and what is no engine at all by what it is.
+fn one_process_only(settings: &Settings, name: &str, embedded: &str) -> Result<(), SettingsError> {
+    let url = settings.required(name)?;
+    if url == embedded {
+        let why = format_args!("{embedded} lives in one process; it works only inside `seckill run`");
+        return Err(SettingsError::bad(name, why));
+    }
+    let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
+    Err(SettingsError::bad(name, format_args!("there is no adapter for {scheme:?}")))
 }

@@ -8,7 +8,7 @@ use crate::purchase::Answer;
 
 /// The two steps of a purchase.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Step {
+pub(crate) enum Step {
     /// `POST {buy}/tickets`.
     Ticket,
     /// `POST {buy}/orders`.
@@ -27,7 +27,7 @@ impl Step {
 }
 
 /// The gateway's metrics. A refusal's code names the layer that gave it.
-pub struct Measures {
+pub(crate) struct Measures {
     granted: [Counter; 2],
     refused: [Vec<Counter>; 2],
     reserve: Histogram,
@@ -45,12 +45,10 @@ pub struct Measures {
 impl Measures {
     /// The handles, of the process's recorder.
     #[must_use]
-    pub fn new(lanes: u16) -> Self {
+    pub(crate) fn new(lanes: u16) -> Self {
         let granted = |step: Step| counter!("gateway_purchase_granted_total", "step" => step.as_str());
         let refused = |step: Step| {
-            let one = |code: &Code| {
-                counter!("gateway_purchase_refused_total", "step" => step.as_str(), "code" => code.as_str())
-            };
+            let one = |code: &Code| counter!("gateway_purchase_refused_total", "step" => step.as_str(), "code" => code.as_str());
             Code::ALL.iter().map(one).collect()
         };
         let keys = |of: &'static str| gauge!("gateway_limit_keys", "limit" => of);
@@ -67,7 +65,7 @@ impl Measures {
     }
 
     /// Counts the answer to a purchase request.
-    pub fn answered(&self, step: Step, answer: &Answer) {
+    pub(crate) fn answered(&self, step: Step, answer: &Answer) {
         let code = match answer {
             Answer::Issued(_) | Answer::Accepted { .. } => {
                 self.granted[step as usize].increment(1);
@@ -80,12 +78,12 @@ impl Measures {
     }
 
     /// Records how long a reservation took.
-    pub fn reserved(&self, started: Instant) {
+    pub(crate) fn reserved(&self, started: Instant) {
         self.reserve.record(started.elapsed());
     }
 
     /// Records how long a publish took.
-    pub fn published(&self, started: Instant) {
+    pub(crate) fn published(&self, started: Instant) {
         self.publish.record(started.elapsed());
     }
 }

@@ -9,7 +9,7 @@ use contract::api::QueueInfo;
 const RETRY_AFTER_S_MAX: u32 = 30;
 
 /// The lanes as they were last sampled.
-pub struct Pressure {
+pub(crate) struct Pressure {
     lanes: Box<[Lane]>,
     high_water: u64,
 }
@@ -25,19 +25,19 @@ struct Lane {
 impl Pressure {
     /// Lanes of which nothing is known yet: they count as empty.
     #[must_use]
-    pub fn new(lanes: u16, high_water: u64) -> Self {
+    pub(crate) fn new(lanes: u16, high_water: u64) -> Self {
         Self { lanes: (0..lanes).map(|_| Lane::default()).collect(), high_water }
     }
 
     /// One more message is in this lane.
-    pub fn published(&self, lane: u16) {
+    pub(crate) fn published(&self, lane: u16) {
         if let Some(lane) = self.lanes.get(usize::from(lane)) {
             lane.published.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Takes a sample, `since` after the last one.
-    pub fn sample(&self, stats: &[QueueInfo], since: Duration) {
+    pub(crate) fn sample(&self, stats: &[QueueInfo], since: Duration) {
         for (lane, info) in self.lanes.iter().zip(stats) {
             let before = lane.depth.swap(info.depth, Ordering::Relaxed);
             let arrived = lane.published.swap(0, Ordering::Relaxed);
@@ -52,7 +52,7 @@ impl Pressure {
 
     /// Messages in a lane when it was last sampled.
     #[must_use]
-    pub fn depth(&self, lane: u16) -> u64 {
+    pub(crate) fn depth(&self, lane: u16) -> u64 {
         self.lanes.get(usize::from(lane)).map_or(0, |lane| lane.depth.load(Ordering::Relaxed))
     }
 
@@ -60,7 +60,7 @@ impl Pressure {
     ///
     /// # Errors
     /// The whole seconds to wait, at least 1.
-    pub fn check(&self, lane: u16) -> Result<(), u32> {
+    pub(crate) fn check(&self, lane: u16) -> Result<(), u32> {
         let Some(lane) = self.lanes.get(usize::from(lane)) else { return Ok(()) };
         let over = lane.depth.load(Ordering::Relaxed).saturating_sub(self.high_water);
         if over == 0 {

@@ -21,7 +21,7 @@ const NOT_PASSED_BACK: [HeaderName; 4] =
 
 /// Another service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Service {
+pub(crate) enum Service {
     /// Sales and stock.
     Inventory,
     /// Orders and payments.
@@ -29,7 +29,7 @@ pub enum Service {
 }
 
 /// The services behind the gateway.
-pub struct Upstream {
+pub(crate) struct Upstream {
     inventory: HttpClient,
     order: HttpClient,
     notify: Option<HttpClient>,
@@ -39,19 +39,21 @@ pub struct Upstream {
 impl Upstream {
     /// Calls by these clients.
     #[must_use]
-    pub fn new(inventory: HttpClient, order: HttpClient, notify: Option<HttpClient>) -> Self {
+    pub(crate) fn new(inventory: HttpClient, order: HttpClient, notify: Option<HttpClient>) -> Self {
         Self { inventory, order, notify, calls: Semaphore::new(CALLS_MAX) }
     }
 
     fn share(&self) -> Result<SemaphorePermit<'_>, ApiError> {
-        self.calls.try_acquire().map_err(|_| ApiError::new(Code::Overloaded, "Too many requests are at work."))
+        self.calls
+            .try_acquire()
+            .map_err(|_| ApiError::new(Code::Overloaded, "Too many requests are at work."))
     }
 
     /// Everything on sale.
     ///
     /// # Errors
     /// When inventory does not answer. Not counted among the calls: it must also work in a storm.
-    pub async fn sales(&self) -> Result<Vec<CatalogueSale>, ClientError> {
+    pub(crate) async fn sales(&self) -> Result<Vec<CatalogueSale>, ClientError> {
         self.inventory.get::<Catalogue>("/internal/v1/sales").await.map(|catalogue| catalogue.sales)
     }
 
@@ -59,7 +61,7 @@ impl Upstream {
     ///
     /// # Errors
     /// When the order service does not answer.
-    pub async fn row(&self, order: OrderId) -> Result<Option<OrderRow>, ApiError> {
+    pub(crate) async fn row(&self, order: OrderId) -> Result<Option<OrderRow>, ApiError> {
         let _share = self.share()?;
         match self.order.get(&format!("/internal/v1/orders/{order}")).await {
             Ok(row) => Ok(Some(row)),
@@ -72,7 +74,7 @@ impl Upstream {
     ///
     /// # Errors
     /// When the order service does not answer, or refuses the page.
-    pub async fn orders_of(&self, buyer: &BuyerId, query: &str) -> Result<OrderList, ApiError> {
+    pub(crate) async fn orders_of(&self, buyer: &BuyerId, query: &str) -> Result<OrderList, ApiError> {
         let _share = self.share()?;
         self.order.get(&format!("/internal/v1/buyers/{buyer}/orders?{query}")).await.map_err(behind)
     }
@@ -81,7 +83,7 @@ impl Upstream {
     ///
     /// # Errors
     /// The order service's refusal, or that it does not answer.
-    pub async fn pay(&self, order: OrderId, buyer: &BuyerId) -> Result<PaymentStarted, ApiError> {
+    pub(crate) async fn pay(&self, order: OrderId, buyer: &BuyerId) -> Result<PaymentStarted, ApiError> {
         self.on_behalf_of(buyer, format!("/internal/v1/orders/{order}/payment")).await
     }
 
@@ -89,7 +91,7 @@ impl Upstream {
     ///
     /// # Errors
     /// The order service's refusal, or that it does not answer.
-    pub async fn cancel(&self, order: OrderId, buyer: &BuyerId) -> Result<Order, ApiError> {
+    pub(crate) async fn cancel(&self, order: OrderId, buyer: &BuyerId) -> Result<Order, ApiError> {
         self.on_behalf_of(buyer, format!("/internal/v1/orders/{order}/cancel")).await
     }
 
@@ -107,7 +109,7 @@ impl Upstream {
     ///
     /// # Errors
     /// When one of them does not answer.
-    pub async fn audit(&self) -> Result<Audit, ApiError> {
+    pub(crate) async fn audit(&self) -> Result<Audit, ApiError> {
         let path = "/internal/v1/audit";
         let (one, other) = tokio::join!(self.inventory.get::<Audit>(path), self.order.get::<Audit>(path));
         let (mut all, other) = (one.map_err(behind)?, other.map_err(behind)?);
@@ -120,7 +122,7 @@ impl Upstream {
     ///
     /// # Errors
     /// When there is no notify service, or it does not answer.
-    pub async fn mailbox(&self, buyer: &BuyerId) -> Result<Mailbox, ApiError> {
+    pub(crate) async fn mailbox(&self, buyer: &BuyerId) -> Result<Mailbox, ApiError> {
         let _share = self.share()?;
         let notify = self.notify.as_ref();
         let notify = notify.ok_or_else(|| ApiError::new(Code::Unavailable, "There is no mailbox here."))?;
@@ -131,7 +133,7 @@ impl Upstream {
     ///
     /// # Errors
     /// When the service does not answer, or does not know this gateway.
-    pub async fn pass(
+    pub(crate) async fn pass(
         &self,
         service: Service,
         method: Method,

@@ -8,7 +8,7 @@ use domain::OrderId;
 use tokio::sync::Notify;
 
 /// The open event streams, by order.
-pub struct Watchers {
+pub(crate) struct Watchers {
     /// With the number of streams that share the bell.
     bells: DashMap<OrderId, (Arc<Notify>, usize)>,
     open: AtomicUsize,
@@ -16,7 +16,7 @@ pub struct Watchers {
 }
 
 /// A stream's place; gone when dropped.
-pub struct Watch {
+pub(crate) struct Watch {
     watchers: Arc<Watchers>,
     order: OrderId,
     bell: Arc<Notify>,
@@ -25,18 +25,18 @@ pub struct Watch {
 impl Watchers {
     /// At most `max` streams.
     #[must_use]
-    pub fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         Self { bells: DashMap::new(), open: AtomicUsize::new(0), max }
     }
 
     /// Streams open now.
     #[must_use]
-    pub fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
     /// Something happened to this order.
-    pub fn ring(&self, order: OrderId) {
+    pub(crate) fn ring(&self, order: OrderId) {
         if self.open() > 0
             && let Some(bell) = self.bells.get(&order)
         {
@@ -45,25 +45,26 @@ impl Watchers {
     }
 
     /// Something may have happened to any order.
-    pub fn ring_all(&self) {
+    pub(crate) fn ring_all(&self) {
         self.bells.iter().for_each(|bell| bell.0.notify_waiters());
     }
 }
 
 impl Watch {
     /// Watches an order; `None` when too many streams are open.
-    pub fn new(watchers: Arc<Watchers>, order: OrderId) -> Option<Self> {
-        let all = &watchers;
-        let room = |open: usize| (open < all.max).then_some(open + 1);
-        all.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
-        let mut bell = all.bells.entry(order).or_default();
-        bell.1 += 1;
-        let bell = bell.0.clone();
+    pub(crate) fn new(watchers: Arc<Watchers>, order: OrderId) -> Option<Self> {
+        let room = |open: usize| (open < watchers.max).then_some(open + 1);
+        watchers.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
+        let bell = {
+            let mut entry = watchers.bells.entry(order).or_default();
+            entry.1 += 1;
+            entry.0.clone()
+        };
         Some(Self { watchers, order, bell })
     }
 
     /// Waits for news. Made before the state is read, it misses none in between.
-    pub fn news(&self) -> tokio::sync::futures::OwnedNotified {
+    pub(crate) fn news(&self) -> tokio::sync::futures::OwnedNotified {
         self.bell.clone().notified_owned()
     }
 }

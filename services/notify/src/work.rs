@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::events::{Channel, Event, Notice};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::TryStreamExt;
+use futures_util::stream::FuturesUnordered;
 use messaging::{Consumer, Delivery, EventBus, PublishError, QueueError, Subscription};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
@@ -34,23 +35,10 @@ pub(crate) enum WorkError {
 
 /// Writes notices for the events of the bus until `shutdown`.
 pub(crate) async fn write_notices(bus: Arc<dyn EventBus>, shutdown: CancellationToken) {
-    again_and_again(&shutdown, "writing notices", async || {
-        let mut consumer = bus.consume(Subscription::Notify).await?;
-        while let Some(batch) = next(&mut *consumer, EVENTS_MAX, &shutdown).await? {
-            let last = last_tag(&batch);
-            let events: Vec<Event> = readable(&mut *consumer, batch).await?;
-            let notices: Vec<Notice> = events.iter().flat_map(compose::notices).collect();
-            stream::iter(notices.iter().map(|notice| bus.publish_notice(notice)))
-                .buffer_unordered(PUBLISHING_MAX)
-                .try_collect::<()>()
-                .await?;
-            // Acknowledged only now: a crash before this writes the same notices, ids included, again.
-            consumer.ack_through(last).await?;
-        }
-        consumer.close().await?;
-        Ok(())
-    })
-    .await;
+    while !shutdown.is_cancelled() {
+        let round = write_round(&bus, &shutdown).await;
+        pause_after(round, "writing notices", &shutdown).await;
+    }
 }
 
 /// Delivers one channel's notices until `shutdown`.
@@ -60,32 +48,64 @@ pub(crate) async fn deliver(
     mailbox: Arc<dyn Mailbox>,
     shutdown: CancellationToken,
 ) {
-    again_and_again(&shutdown, "delivering notices", async || {
-        let mut consumer = bus.consume(Subscription::Notices(channel)).await?;
-        while let Some(batch) = next(&mut *consumer, DELIVER_MAX, &shutdown).await? {
-            let last = last_tag(&batch);
-            let notices: Vec<Notice> = readable(&mut *consumer, batch).await?;
-            mailbox.deliver(&notices).await?;
-            consumer.ack_through(last).await?;
-        }
-        consumer.close().await?;
-        Ok(())
-    })
-    .await;
+    while !shutdown.is_cancelled() {
+        let round = deliver_round(channel, &bus, &mailbox, &shutdown).await;
+        pause_after(round, "delivering notices", &shutdown).await;
+    }
 }
 
-async fn again_and_again(
+async fn write_round(bus: &Arc<dyn EventBus>, shutdown: &CancellationToken) -> Result<(), WorkError> {
+    let mut consumer = bus.consume(Subscription::Notify).await?;
+    while let Some(batch) = next(&mut *consumer, EVENTS_MAX, shutdown).await? {
+        let last = last_tag(&batch);
+        let events: Vec<Event> = readable(&mut *consumer, batch).await?;
+        for event in &events {
+            publish_all(bus, compose::notices(event)).await?;
+        }
+        // Acknowledged only now: a crash before this writes the same notices, ids included, again.
+        consumer.ack_through(last).await?;
+    }
+    consumer.close().await?;
+    Ok(())
+}
+
+/// Publishes them side by side, a bounded number at a time.
+async fn publish_all(bus: &Arc<dyn EventBus>, notices: Vec<Notice>) -> Result<(), PublishError> {
+    let mut under_way = FuturesUnordered::new();
+    for notice in notices {
+        if under_way.len() >= PUBLISHING_MAX {
+            under_way.try_next().await?;
+        }
+        let bus = bus.clone();
+        under_way.push(async move { bus.publish_notice(&notice).await });
+    }
+    while under_way.try_next().await?.is_some() {}
+    Ok(())
+}
+
+async fn deliver_round(
+    channel: Channel,
+    bus: &Arc<dyn EventBus>,
+    mailbox: &Arc<dyn Mailbox>,
     shutdown: &CancellationToken,
-    what: &str,
-    work: impl AsyncFn() -> Result<(), WorkError>,
-) {
-    while !shutdown.is_cancelled() {
-        if let Err(error) = work().await {
-            tracing::warn!(%error, "{what} failed; trying again");
-            tokio::select! {
-                () = tokio::time::sleep(Duration::from_millis(RETRY_MS)) => {}
-                () = shutdown.cancelled() => {}
-            }
+) -> Result<(), WorkError> {
+    let mut consumer = bus.consume(Subscription::Notices(channel)).await?;
+    while let Some(batch) = next(&mut *consumer, DELIVER_MAX, shutdown).await? {
+        let last = last_tag(&batch);
+        let notices: Vec<Notice> = readable(&mut *consumer, batch).await?;
+        mailbox.deliver(&notices).await?;
+        consumer.ack_through(last).await?;
+    }
+    consumer.close().await?;
+    Ok(())
+}
+
+async fn pause_after(round: Result<(), WorkError>, what: &str, shutdown: &CancellationToken) {
+    if let Err(error) = round {
+        tracing::warn!(%error, "{what} failed; trying again");
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(RETRY_MS)) => {}
+            () = shutdown.cancelled() => {}
         }
     }
 }

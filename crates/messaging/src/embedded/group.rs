@@ -1,18 +1,19 @@
 //! A group: the operations that one commit carries.
 
-use std::fmt::Write;
-
 use domain::UnixMillis;
 use tokio::sync::oneshot;
 
+use super::index::Index;
 use super::queue::{Message, Overflow};
 use super::routes::Targets;
 use super::shared::Shared;
-use super::store::Flow;
 use crate::{PublishError, QueueError};
 
 /// Operations of one group.
 const GROUP_OPERATIONS_MAX: usize = 4_096;
+/// A group of fewer is followed by the next without a wait: these are not many publishers, but few
+/// that wait for each other.
+const CROWD_OPERATIONS_MIN: usize = 8;
 /// Bytes of bodies of one group (and one message more).
 const GROUP_BYTES_MAX: usize = 4 << 20;
 
@@ -53,13 +54,21 @@ pub(super) struct Group {
 /// The part of a group that is written first, and what follows from its commit.
 #[derive(Default)]
 pub(super) struct Batch {
-    pub(super) flow: Flow,
+    /// The bodies, one after the other, and where each row's is.
+    pub(super) bodies: Vec<u8>,
+    pub(super) index: Index,
+    pub(super) at: UnixMillis,
     /// The new messages, by place of their queue.
     pub(super) messages: Vec<Vec<Message>>,
     pub(super) confirms: Vec<Confirm>,
 }
 
 impl Group {
+    /// Whether it is worth while to let the next group gather.
+    pub(super) fn is_crowd(&self) -> bool {
+        self.operations >= CROWD_OPERATIONS_MIN
+    }
+
     /// Adds an operation.
     pub(super) fn add(&mut self, operation: Operation) {
         self.operations += 1;
@@ -84,9 +93,7 @@ impl Group {
     /// Numbers the messages, refuses those a queue has no room for, and lays out what is to be written.
     pub(super) fn batch(&mut self, shared: &Shared, now: UnixMillis) -> Batch {
         let mut tails: Vec<(i64, u64)> = shared.queues.iter().map(|q| q.tail()).collect();
-        let mut batch = Batch { messages: vec![Vec::new(); tails.len()], ..Batch::default() };
-        batch.flow.at = now;
-        batch.flow.index.push('{');
+        let mut batch = Batch { at: now, messages: vec![Vec::new(); tails.len()], ..Batch::default() };
         for (to, body, confirm) in self.publishes.drain(..) {
             // A publisher that gave up was told that its message may be missing: it is.
             if confirm.is_closed() {
@@ -103,23 +110,20 @@ impl Group {
             batch.put(shared, &mut tails, &to, body);
             batch.confirms.push(confirm);
         }
-        batch.flow.index.push('}');
         batch
     }
 }
 
 impl Batch {
     fn put(&mut self, shared: &Shared, tails: &mut [(i64, u64)], to: &[usize], body: Vec<u8>) {
-        let located = (self.flow.bodies.len() << 24) | body.len();
-        self.flow.bodies.extend_from_slice(&body);
+        let located = (self.bodies.len() << 24) | body.len();
+        self.bodies.extend_from_slice(&body);
         for place in to {
             let (last, ready) = &mut tails[*place];
             *last += 1;
             *ready += 1;
-            let comma = if self.flow.index.len() > 1 { "," } else { "" };
-            write!(self.flow.index, "{comma}\"{}\":{located}", shared.queues[*place].row(*last))
-                .expect("writing to a string");
-            let message = Message { seq: *last, at: self.flow.at.0, tries: 0, body: Vec::new() };
+            self.index.put(shared.queues[*place].row(*last), located);
+            let message = Message { seq: *last, at: self.at.0, tries: 0, body: Vec::new() };
             self.messages[*place].push(message);
         }
         let mut rest = to.iter().rev();

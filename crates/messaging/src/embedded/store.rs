@@ -8,6 +8,7 @@ use domain::UnixMillis;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 
+use super::index::json_object;
 use super::queue::{queue_of_row, row_base};
 use crate::QueueError;
 use crate::topology::Cause;
@@ -20,10 +21,6 @@ const CHECKPOINT_PAGES: u32 = 4_000;
 const LOG_BYTES_MAX: u32 = 32 << 20;
 /// How long one statement waits for a lock that another process holds, in milliseconds.
 const LOCK_WAIT_MS_MAX: u64 = 5_000;
-/// A run of acknowledged messages is deleted as a range from this length; shorter ones are named one
-/// by one in a single statement.
-const RANGE_ROWS_MIN: i64 = 8;
-
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
     -- `delivered`: all numbers up to it may have been delivered since the opening.
@@ -37,8 +34,21 @@ const SCHEMA: &str = "
     CREATE INDEX IF NOT EXISTS dead_by_cause ON dead (cause, id);
 ";
 
+/// A group, in one go: each statement by itself would cost a way to the connection's thread and back.
+/// A failure on the way leaves the transaction open; it ends with the connection.
+const GROUP: &str = "
+    BEGIN IMMEDIATE;
+    INSERT INTO message (id, at, tries, body)
+        SELECT CAST(j.key AS INTEGER), ?3, 0, substr(?2, (j.value >> 24) + 1, j.value & 16777215)
+        FROM json_each(?1) AS j;
+    DELETE FROM message WHERE id IN
+        (SELECT m.id FROM json_each(?4) AS r CROSS JOIN message AS m
+         WHERE m.id BETWEEN CAST(r.key AS INTEGER) AND r.value);
+    UPDATE queue SET delivered = j.value FROM json_each(?5) AS j WHERE number = CAST(j.key AS INTEGER);
+    COMMIT;
+";
+
 /// What one group commit changes.
-#[derive(Default)]
 pub(super) struct Flow {
     /// The new messages' bodies, one after the other.
     pub(super) bodies: Vec<u8>,
@@ -46,17 +56,10 @@ pub(super) struct Flow {
     pub(super) index: String,
     /// When they came.
     pub(super) at: UnixMillis,
-    /// Row ids acknowledged: sorted, disjoint ranges, ends included.
-    pub(super) acknowledged: Vec<(i64, i64)>,
+    /// JSON object of row ids acknowledged: disjoint ranges, first → last.
+    pub(super) acknowledged: String,
     /// JSON object: queue number → highest number delivered.
-    pub(super) marks: Option<String>,
-}
-
-impl Flow {
-    /// Whether there is nothing to write.
-    pub(super) fn is_empty(&self) -> bool {
-        self.bodies.is_empty() && self.acknowledged.is_empty() && self.marks.is_none()
-    }
+    pub(super) marks: String,
 }
 
 /// A queue as the database knows it.
@@ -215,49 +218,13 @@ async fn commit(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
 }
 
 async fn commit_flow(connection: &mut SqliteConnection, flow: Flow) -> Result<(), sqlx::Error> {
-    begin(connection).await?;
-    if !flow.bodies.is_empty() {
-        sqlx::query(
-            "INSERT INTO message (id, at, tries, body)
-             SELECT CAST(j.key AS INTEGER), ?3, 0, substr(?2, (j.value >> 24) + 1, j.value & 16777215)
-             FROM json_each(?1) AS j",
-        )
+    sqlx::query(GROUP)
         .bind(flow.index)
         .bind(flow.bodies)
         .bind(flow.at.0)
-        .execute(&mut *connection)
-        .await?;
-    }
-    delete_ranges(connection, &flow.acknowledged).await?;
-    if let Some(marks) = flow.marks {
-        sqlx::query(
-            "UPDATE queue SET delivered = j.value FROM json_each(?1) AS j
-             WHERE queue.number = CAST(j.key AS INTEGER)",
-        )
-        .bind(marks)
-        .execute(&mut *connection)
-        .await?;
-    }
-    commit(connection).await
-}
-
-async fn delete_ranges(connection: &mut SqliteConnection, ranges: &[(i64, i64)]) -> Result<(), sqlx::Error> {
-    let (long, short): (Vec<_>, Vec<_>) =
-        ranges.iter().partition(|(first, last)| last - first >= RANGE_ROWS_MIN);
-    for (first, last) in long {
-        sqlx::query("DELETE FROM message WHERE id BETWEEN ?1 AND ?2")
-            .bind(first)
-            .bind(last)
-            .execute(&mut *connection)
-            .await?;
-    }
-    if short.is_empty() {
-        return Ok(());
-    }
-    let rows: Vec<i64> = short.into_iter().flat_map(|(first, last)| first..=last).collect();
-    sqlx::query("DELETE FROM message WHERE id IN (SELECT value FROM json_each(?1))")
-        .bind(json(&rows))
-        .execute(&mut *connection)
+        .bind(flow.acknowledged)
+        .bind(flow.marks)
+        .execute(connection)
         .await
         .map(drop)
 }
@@ -335,11 +302,10 @@ async fn settle_tries(
     tries: &[(i64, u32)],
 ) -> Result<(), sqlx::Error> {
     begin(connection).await?;
-    let by_row: serde_json::Map<_, _> = tries.iter().map(|(row, n)| (row.to_string(), (*n).into())).collect();
     sqlx::query(
         "UPDATE message SET tries = j.value FROM json_each(?1) AS j WHERE message.id = CAST(j.key AS INTEGER)",
     )
-    .bind(serde_json::Value::Object(by_row).to_string())
+    .bind(json_object(tries))
     .execute(&mut *connection)
     .await?;
     sqlx::query("UPDATE queue SET delivered = 0 WHERE number = ?1")

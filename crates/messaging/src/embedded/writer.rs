@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::group::{Batch, Confirm, Group, Operation, joined};
+use super::index::json_object;
 use super::options::EmbeddedOptions;
 use super::ownership::Ownership;
 use super::shared::Shared;
@@ -16,6 +17,8 @@ use crate::{PublishError, QueueError};
 
 /// The rest after a failed commit, in milliseconds: a full disk is not emptied by hurry.
 const FAILURE_PAUSE_MS: u64 = 20;
+/// How long acknowledgements wait for a group to go with, in milliseconds.
+const DEBT_MS_MAX: u64 = 20;
 /// Least time between two writings of the delivery marks, in milliseconds.
 const MARKS_EVERY_MS: u64 = 100;
 
@@ -29,9 +32,12 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) store: Store,
     pub(super) options: EmbeddedOptions,
-    /// Acknowledged, not deleted yet because a commit failed: row id ranges, joined.
+    /// Acknowledged, not deleted yet: ranges of row ids. They go with the next group that commits.
     owed: Vec<(i64, i64)>,
-    next_commit: Instant,
+    /// When they have waited long enough for a group to go with.
+    debt_due: Option<Instant>,
+    /// Not before then, unless the last group was small.
+    next_commit: Option<Instant>,
     next_marks: Instant,
     failing: bool,
     /// Goes last: the file is free when all else is done.
@@ -46,15 +52,15 @@ impl Writer {
         options: EmbeddedOptions,
         ownership: Ownership,
     ) -> Self {
-        let now = Instant::now();
         Self {
             operations,
             shared,
             store,
             options,
             owed: Vec::new(),
-            next_commit: now,
-            next_marks: now,
+            debt_due: None,
+            next_commit: None,
+            next_marks: Instant::now(),
             failing: false,
             _ownership: ownership,
         }
@@ -67,24 +73,44 @@ impl Writer {
         let mut asked_to_close = false;
         loop {
             tokio::select! {
-                operation = self.operations.recv() => {
-                    let Some(first) = operation else { break };
-                    sleep_until(self.next_commit).await;
-                    let group = self.collect(first);
-                    if group.closes {
-                        asked_to_close = true;
-                        self.operations.close();
-                    }
-                    self.work(group).await;
+                operation = self.operations.recv() => match operation {
+                    Some(Operation::Acknowledge(rows)) => self.owe(rows),
+                    Some(first) => asked_to_close |= self.take(first).await,
+                    None => break,
+                },
+                () = sleep_until_some(self.debt_due) => {
+                    self.commit(Batch::default()).await;
                 }
                 _ = sweep.tick() => self.tidy().await,
             }
         }
+        self.commit(Batch::default()).await;
         if asked_to_close { self.finish().await } else { Ok(()) }
     }
 
+    /// Acknowledgements alone do not hurry: what a crash forgets of them is delivered again, and known.
+    fn owe(&mut self, mut rows: Vec<(i64, i64)>) {
+        self.owed.append(&mut rows);
+        let due = Instant::now() + Duration::from_millis(DEBT_MS_MAX);
+        self.debt_due.get_or_insert(due);
+    }
+
+    /// Commits a group that begins with this operation; whether it asks to close.
+    async fn take(&mut self, first: Operation) -> bool {
+        if let Some(at) = self.next_commit {
+            sleep_until(at).await;
+        }
+        let group = self.collect(first);
+        let closes = group.closes;
+        if closes {
+            self.operations.close();
+        }
+        self.work(group).await;
+        closes
+    }
+
     fn collect(&mut self, first: Operation) -> Group {
-        self.next_commit = Instant::now() + Duration::from_millis(self.options.commit_spacing_ms);
+        let earliest = Instant::now() + Duration::from_millis(self.options.commit_spacing_ms);
         let mut group = Group::default();
         group.add(first);
         while group.has_room() {
@@ -93,6 +119,7 @@ impl Writer {
                 Err(_) => break,
             }
         }
+        self.next_commit = group.is_crowd().then_some(earliest);
         group
     }
 
@@ -119,14 +146,15 @@ impl Writer {
 
     /// Commits the group's messages with all acknowledgements so far, then confirms.
     async fn commit(&mut self, batch: Batch) {
-        let Batch { mut flow, messages, confirms } = batch;
+        let Batch { bodies, index, at, messages, confirms } = batch;
         let marks = self.unsaved_marks();
+        self.debt_due = None;
         self.owed = joined(std::mem::take(&mut self.owed));
-        flow.acknowledged.clone_from(&self.owed);
-        flow.marks = marks_as_json(&marks);
-        if flow.is_empty() {
-            return answer(confirms, &Ok(()));
+        if confirms.is_empty() && self.owed.is_empty() && marks.is_empty() {
+            return;
         }
+        let acknowledged = json_object(&self.owed);
+        let flow = Flow { bodies, index: index.finish(), at, acknowledged, marks: json_object(&marks) };
         let written = self.write(flow).await;
         if written.is_ok() {
             metrics::counter!(COMMITS).increment(1);
@@ -140,6 +168,9 @@ impl Writer {
                     queue.committed(messages);
                 }
             }
+        }
+        if !self.owed.is_empty() {
+            self.owe(Vec::new());
         }
         answer(confirms, &written);
     }
@@ -204,7 +235,6 @@ impl Writer {
     }
 
     async fn finish(mut self) -> Result<(), QueueError> {
-        self.commit(Batch::default()).await;
         self.ready().await?;
         for queue in &self.shared.queues {
             if let Some(tries) = queue.settled_tries() {
@@ -216,14 +246,15 @@ impl Writer {
     }
 }
 
+async fn sleep_until_some(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
 fn answer(confirms: Vec<Confirm>, written: &Result<(), QueueError>) {
     for confirm in confirms {
         let _ = confirm.send(written.clone().map_err(|e| PublishError::Unconfirmed(e.to_string())));
     }
-}
-
-fn marks_as_json(marks: &[(i64, i64)]) -> Option<String> {
-    let object: serde_json::Map<_, _> =
-        marks.iter().map(|(n, mark)| (n.to_string(), (*mark).into())).collect();
-    (!object.is_empty()).then(|| serde_json::Value::Object(object).to_string())
 }

@@ -27,7 +27,7 @@ type Limiter = RateLimiter<u64, DashMapStateStore<u64>, Ticks, NoOpMiddleware<Na
 /// Keys are 64-bit hashes, drawn differently in every process. Those whose allowance is full again are
 /// forgotten each second. When more than `keys_max` are tracked even so, the table starts afresh:
 /// for a moment everybody has a whole allowance, and nobody is refused because of others.
-pub struct KeyedLimit(Option<Table>);
+pub(crate) struct KeyedLimit(Option<Table>);
 
 struct Table {
     limiter: ArcSwap<Limiter>,
@@ -41,7 +41,7 @@ struct Table {
 impl KeyedLimit {
     /// A limit of this rate per key; without a rate, no limit.
     #[must_use]
-    pub fn new(rate: Option<Rate>, keys_max: usize, ticks: &Ticks) -> Self {
+    pub(crate) fn new(rate: Option<Rate>, keys_max: usize, ticks: &Ticks) -> Self {
         Self(rate.map(|rate| Table {
             limiter: ArcSwap::from_pointee(RateLimiter::dashmap_with_clock(quota(rate), ticks.clone())),
             quota: quota(rate),
@@ -54,7 +54,7 @@ impl KeyedLimit {
 
     /// Whether this key may make one more request now.
     #[must_use]
-    pub fn allows(&self, key: u64) -> bool {
+    pub(crate) fn allows(&self, key: u64) -> bool {
         let Some(table) = &self.0 else { return true };
         let within = table.limiter.load().check_key(&key).is_ok();
         if table.checks.fetch_add(1, Ordering::Relaxed) % CHECKS_PER_LOOK == CHECKS_PER_LOOK - 1 {
@@ -64,7 +64,7 @@ impl KeyedLimit {
     }
 
     /// Forgets the keys that have their whole allowance again.
-    pub fn tidy(&self) {
+    pub(crate) fn tidy(&self) {
         let Some(table) = &self.0 else { return };
         let now_ms = table.ticks.millis();
         if now_ms < table.last_ms.swap(now_ms, Ordering::Relaxed) - SET_BACK_MS_MAX {
@@ -77,7 +77,7 @@ impl KeyedLimit {
 
     /// Keys tracked now.
     #[must_use]
-    pub fn keys(&self) -> usize {
+    pub(crate) fn keys(&self) -> usize {
         self.0.as_ref().map_or(0, |table| table.limiter.load().len())
     }
 }
@@ -102,13 +102,13 @@ fn hash(value: impl std::hash::Hash) -> u64 {
 
 /// The key of a buyer.
 #[must_use]
-pub fn buyer_key(buyer: &BuyerId) -> u64 {
+pub(crate) fn buyer_key(buyer: &BuyerId) -> u64 {
     hash(buyer)
 }
 
 /// The key of a client address: an IPv6 network of 64 bits counts as one, being one customer's.
 #[must_use]
-pub fn address_key(peer: SocketAddr) -> u64 {
+pub(crate) fn address_key(peer: SocketAddr) -> u64 {
     match peer.ip().to_canonical() {
         IpAddr::V4(ip) => hash(ip.octets()),
         IpAddr::V6(ip) => hash(&ip.octets()[..8]),

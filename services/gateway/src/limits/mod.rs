@@ -4,9 +4,9 @@ mod keyed;
 mod sale;
 mod ticks;
 
-pub use keyed::{KeyedLimit, address_key, buyer_key};
-pub use sale::SaleLimit;
-pub use ticks::Ticks;
+pub(crate) use keyed::{KeyedLimit, address_key, buyer_key};
+pub(crate) use sale::SaleLimit;
+pub(crate) use ticks::Ticks;
 
 use governor::Quota;
 

@@ -1,9 +1,9 @@
 //! The purchase requests of one sale.
 
+use governor::RateLimiter;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed};
-use governor::RateLimiter;
 
 use super::{Ticks, quota};
 use crate::config::Rate;

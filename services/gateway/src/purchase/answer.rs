@@ -83,7 +83,9 @@ impl Refusal {
             Code::UnknownPath => "A buy path is found in its sale's gate, from opening to end.",
             Code::SoldOut => "No unit is free now. Unpaid units come back: watch the sale's gate.",
             Code::NotEnough => "Ask for no more than what is available.",
-            Code::LimitReached => "The units you hold and those you ask for are more than one buyer may hold.",
+            Code::LimitReached => {
+                "The units you hold and those you ask for are more than one buyer may hold."
+            }
             Code::TicketMismatch => "Retry with the same quantity, or fetch a new ticket.",
             Code::Ended => "Nothing more is sold here.",
             Code::InvalidTicket => "Fetch a new ticket and try again.",

@@ -83,9 +83,13 @@ impl<'a> Purchase<'a> {
         let (queue, wait) = (&*self.gateway.queue, self.gateway.publish_wait);
         let confirmed = publish::is_confirmed(queue, &self.message(), wait).await;
         self.gateway.measures.published(started);
-        if !confirmed { return UNAVAILABLE.into() }
+        if !confirmed {
+            return UNAVAILABLE.into();
+        }
         self.gateway.pressure.published(self.sale.lane);
-        if !self.epoch_holds().await { return UNAVAILABLE.into() }
+        if !self.epoch_holds().await {
+            return UNAVAILABLE.into();
+        }
         place.confirmed = true;
         Answer::Accepted { order: self.claims.order, status: OrderStatus::Queued }
     }

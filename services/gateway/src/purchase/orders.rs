@@ -28,7 +28,9 @@ pub(super) async fn place(
     let wish = wish(gateway, caller, body).await?;
     let presented = Presented::parse(&wish.ticket).ok();
     let request = Request { gateway, sale, caller, presented: presented.as_ref(), quantity: wish.quantity };
-    if request.is_under_way() { return request.again().await }
+    if request.is_under_way() {
+        return request.again().await;
+    }
     request.afresh().await
 }
 

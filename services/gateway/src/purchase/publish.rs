@@ -19,10 +19,12 @@ enum Fate {
 
 /// Publishes the message and waits for the queue's confirm, `wait` in all. When no confirm comes in
 /// half of that, the same message goes out once more: the ledger knows its id.
-pub async fn is_confirmed(queue: &dyn OrderQueue, message: &LaneMessage, wait: Duration) -> bool {
+pub(super) async fn is_confirmed(queue: &dyn OrderQueue, message: &LaneMessage, wait: Duration) -> bool {
     let started = Instant::now();
     let mut fate = attempt(queue, message, started + wait / 2).await;
-    if fate == Fate::Unknown { fate = attempt(queue, message, started + wait).await }
+    if fate == Fate::Unknown {
+        fate = attempt(queue, message, started + wait).await
+    }
     fate == Fate::Confirmed
 }
 

@@ -1,11 +1,11 @@
 //! The routes: a route's file sits where its URL says.
 
-pub mod admin;
+pub(crate) mod admin;
 mod demo;
-pub mod document;
+pub(crate) mod document;
 mod events;
 mod orders;
-pub mod pages;
+pub(crate) mod pages;
 mod pay;
 mod payments;
 mod sales;
@@ -27,7 +27,7 @@ use crate::gateway::Gateway;
 type Shared = axum::extract::State<Arc<Gateway>>;
 
 /// Everything on the public listener but the purchase path and the gates.
-pub fn public(gateway: &Arc<Gateway>, demo: bool) -> Router {
+pub(crate) fn public(gateway: &Arc<Gateway>, demo: bool) -> Router {
     let router = Router::new()
         .route("/", get(pages::index))
         .route("/s/{sale}", get(pages::sale))
@@ -43,7 +43,9 @@ pub fn public(gateway: &Arc<Gateway>, demo: bool) -> Router {
         .route("/api/v1/payments/webhook", post(payments::webhook))
         .route("/pay/{reference}", get(pay::page).post(pay::act));
     let router = if demo {
-        router.route("/api/v1/demo/login", post(demo::login)).route("/api/v1/demo/mailbox", get(demo::mailbox))
+        router
+            .route("/api/v1/demo/login", post(demo::login))
+            .route("/api/v1/demo/mailbox", get(demo::mailbox))
     } else {
         router
     };

@@ -64,19 +64,17 @@ files! {
     "assets/js/schedule.js",
     "assets/js/session.js",
     "assets/js/sse.js",
-    "assets/manifest.webmanifest",
 }
 
 /// The pages, ready to be answered.
-pub struct Pages(HashMap<&'static str, Document>);
+pub(crate) struct Pages(HashMap<&'static str, Document>);
 
 impl Pages {
     /// All pages.
     #[must_use]
-    pub fn new() -> Self {
-        let document = |body: &'static [u8], path| {
-            Document::new(Bytes::from_static(body), content_type(path), CACHE)
-        };
+    pub(crate) fn new() -> Self {
+        let document =
+            |body: &'static [u8], path| Document::new(Bytes::from_static(body), content_type(path), CACHE);
         Self(FILES.iter().map(|(path, body)| (*path, document(body, path))).collect())
     }
 
@@ -133,7 +131,8 @@ fn secured(mut response: Response) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
-    headers.insert("permissions-policy", HeaderValue::from_static("camera=(), geolocation=(), microphone=()"));
+    headers
+        .insert("permissions-policy", HeaderValue::from_static("camera=(), geolocation=(), microphone=()"));
     response
 }
 

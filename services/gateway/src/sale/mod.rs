@@ -20,7 +20,7 @@ use news::News;
 use view::Views;
 
 /// Whose prefix every buy path has.
-pub const BUY_PREFIX: &str = "/api/v1/buy/";
+pub(crate) const BUY_PREFIX: &str = "/api/v1/buy/";
 
 /// A sale's terms and the documents made of them, built once per change.
 pub struct Terms {

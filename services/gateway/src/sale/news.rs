@@ -30,7 +30,9 @@ impl Sale {
     /// news has come since.
     pub fn store_said_sold_out(&self, change: Change) {
         let mut newest = self.news.newest.lock();
-        if change < *newest { return }
+        if change < *newest {
+            return;
+        }
         *newest = change;
         self.news.sold_out.store(true, Ordering::Release);
     }
@@ -40,7 +42,9 @@ impl Sale {
         self.know_epoch(Epoch(broadcast.change.epoch));
         {
             let mut newest = self.news.newest.lock();
-            if broadcast.change <= *newest { return false }
+            if broadcast.change <= *newest {
+                return false;
+            }
             *newest = broadcast.change;
             // Everything but *sold out* is for the store to judge, request by request.
             self.set_flag(broadcast.news == SaleNews::SoldOut);

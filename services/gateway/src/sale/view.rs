@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::Sale;
 
 /// How old a view may be.
-pub const VIEW_AGE_MS_MAX: u64 = 50;
+pub(super) const VIEW_AGE_MS_MAX: u64 = 50;
 
 #[derive(Default)]
 pub(super) struct Views {

@@ -168,7 +168,12 @@ mod tests {
     use super::*;
 
     fn keys(text: &str) -> TicketKeys {
-        text.split(',').map(|k| format!("{k}:{}", k.repeat(64 / k.len()))).collect::<Vec<_>>().join(",").parse().unwrap()
+        text.split(',')
+            .map(|k| format!("{k}:{}", k.repeat(64 / k.len())))
+            .collect::<Vec<_>>()
+            .join(",")
+            .parse()
+            .unwrap()
     }
 
     fn claims() -> Claims {

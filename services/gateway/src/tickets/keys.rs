@@ -22,7 +22,7 @@ pub enum KeysError {
     #[error("key {0} is not id:hex with an id of [a-z0-9-]{{1,{KEY_ID_LEN_MAX}}}")]
     Shape(usize),
     /// Too short to be secure.
-    #[error("key {0} needs at least {KEY_LEN_MIN} bytes ({} hex digits)", KEY_LEN_MIN * 2)]
+    #[error("key {0} needs at least {KEY_LEN_MIN} bytes in hex")]
     Short(usize),
     /// Two keys of one id.
     #[error("key {0} has the id of an earlier one")]

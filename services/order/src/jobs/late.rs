@@ -69,6 +69,3 @@ impl Job for LatePayments {
         Ok(work.len() >= ROUND_PAYMENTS as usize)
     }
 }
-
-#[cfg(test)]
-mod tests;

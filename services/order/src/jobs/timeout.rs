@@ -94,6 +94,3 @@ impl Job for Timeout {
         Ok(full && waiting < found)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -23,7 +23,7 @@ use crate::gateway::Gateway;
 use crate::purchase::{body, json};
 
 /// Everything on the operators' listener: the API behind its token, health and metrics open.
-pub fn router(gateway: &Arc<Gateway>, token: &Secret, health: &Health, metrics: &Metrics) -> Router {
+pub(crate) fn router(gateway: &Arc<Gateway>, token: &Secret, health: &Health, metrics: &Metrics) -> Router {
     let api = Router::new()
         .route("/admin/v1/sales", get(sales::list).post(sales::create))
         .route("/admin/v1/sales/{id}", get(sales::one).patch(sales::change))

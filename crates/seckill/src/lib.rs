@@ -1,0 +1,10 @@
+//! The whole platform in one process: gateway, inventory, order and notify on embedded parts.
+//!
+//! The services are the very ones that also run alone. They speak to each other over loopback HTTP with
+//! a token of this process, so nothing here is a shortcut that the separate services lack.
+
+pub mod demo;
+mod parts;
+mod platform;
+
+pub use platform::{Running, start};

@@ -1,0 +1,90 @@
+//! Requests as clients send them.
+
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use bytes::Bytes;
+use contract::Problem;
+use serde_json::Value;
+use service_kit::http::HttpClient;
+
+/// An answer, whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|e| panic!("no JSON ({e}): {} {:?}", self.status, self.body))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// Asserts that this is a proper problem document of this code, with what its status demands.
+    #[track_caller]
+    pub fn refused(&self, code: &str) -> Problem {
+        let problem: Problem = serde_json::from_slice(&self.body)
+            .unwrap_or_else(|e| panic!("no problem ({e}): {} {:?}", self.status, self.body));
+        assert_eq!(problem.code, code, "{problem:?}");
+        assert_eq!(self.status.as_u16(), problem.status);
+        assert_eq!(problem.kind, format!("urn:seckill:problem:{code}"));
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        assert!(self.header("x-request-id").is_some());
+        match problem.status {
+            429 | 503 => {
+                let seconds: u64 = self.header("retry-after").expect("Retry-After").parse().unwrap();
+                assert!(seconds >= 1);
+            }
+            401 => assert_eq!(self.header("www-authenticate"), Some("Bearer")),
+            405 => assert!(self.header("allow").is_some()),
+            _ => {}
+        }
+        problem
+    }
+
+    /// Asserts a status that is no refusal.
+    #[track_caller]
+    pub fn ok(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{:?}", self.body);
+        assert!(self.header("x-request-id").is_some());
+        self
+    }
+}
+
+/// A client of one listener.
+#[derive(Clone)]
+pub struct Client(HttpClient);
+
+impl Client {
+    pub fn new(base: &str) -> Self {
+        Self(HttpClient::new(base, None))
+    }
+
+    pub async fn send(&self, method: Method, path: &str, headers: HeaderMap, body: &[u8]) -> Answer {
+        let body = Bytes::copy_from_slice(body);
+        let reply = self.0.send(method, path, headers, body).await.expect("an answer");
+        Answer { status: reply.status, headers: reply.headers, body: reply.body }
+    }
+
+    pub async fn get(&self, path: &str, token: Option<&str>) -> Answer {
+        self.send(Method::GET, path, authorized(token), &[]).await
+    }
+
+    pub async fn post(&self, path: &str, token: Option<&str>, body: &Value) -> Answer {
+        let mut headers = authorized(token);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.send(Method::POST, path, headers, body.to_string().as_bytes()).await
+    }
+}
+
+pub fn authorized(token: Option<&str>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Some(token) = token {
+        headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
+    }
+    headers
+}

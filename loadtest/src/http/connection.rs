@@ -1,10 +1,14 @@
 //! One keep-alive connection: bytes out, an answer in.
 
+use std::future::poll_fn;
 use std::ops::Range;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::target::Target;
 use super::wire::{self, BODY_BYTES_MAX, Framing, Head, WireError};
@@ -47,12 +51,14 @@ pub(crate) struct Connection {
     stream: Option<TcpStream>,
     buf: Vec<u8>,
     body: Range<usize>,
+    /// Set once per bound, not once per request: a timer costs as much as parsing an answer.
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl Connection {
     /// A connection to this listener, not yet made.
     pub(crate) fn new(target: Target) -> Self {
-        Self { target, stream: None, buf: Vec::with_capacity(BUFFER_BYTES), body: 0..0 }
+        Self { target, stream: None, buf: Vec::with_capacity(BUFFER_BYTES), body: 0..0, alarm: None }
     }
 
     /// Where it goes.
@@ -70,11 +76,29 @@ impl Connection {
     /// # Errors
     /// When no complete answer came; the next call connects anew.
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<Answer, Broken> {
+        let due = Instant::now() + Duration::from_millis(ANSWER_WAIT_MS_MAX);
+        let mut alarm = self.alarm.take().unwrap_or_else(|| Box::pin(sleep_until(due)));
         // Taken out, so that a failure (and a caller who stops waiting) leaves none behind.
         let stream = self.stream.take();
-        let wait = Duration::from_millis(ANSWER_WAIT_MS_MAX);
-        let (answer, keep) =
-            tokio::time::timeout(wait, self.run(stream, request)).await.map_err(|_| Broken::Timeout)??;
+        let ran = {
+            let mut run = pin!(self.run(stream, request));
+            poll_fn(|cx| {
+                if let Poll::Ready(ran) = run.as_mut().poll(cx) {
+                    return Poll::Ready(ran);
+                }
+                // It rings for an earlier request: then it is set for this one.
+                while alarm.as_mut().poll(cx).is_ready() {
+                    if Instant::now() >= due {
+                        return Poll::Ready(Err(Broken::Timeout));
+                    }
+                    alarm.as_mut().reset(due);
+                }
+                Poll::Pending
+            })
+            .await
+        };
+        self.alarm = Some(alarm);
+        let (answer, keep) = ran?;
         self.stream = keep;
         Ok(answer)
     }
@@ -195,6 +219,20 @@ mod tests {
         let mut connection = scripted(&[b"HTTP/1.0 200 X\r\n\r\nto the", b" end"]).await;
         connection.exchange(b"x").await.unwrap();
         assert_eq!(connection.body(), b"to the end");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_at_the_bound_and_an_old_alarm_does_not_cut_the_next_request() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let authority = listener.local_addr().unwrap().to_string();
+        let mut connection = Connection::new(format!("http://{authority}").parse().unwrap());
+        let wait = Duration::from_millis(ANSWER_WAIT_MS_MAX);
+        for _ in 0..2 {
+            let begun = Instant::now();
+            assert!(matches!(connection.exchange(b"x").await, Err(Broken::Timeout)));
+            assert!(begun.elapsed() >= wait && begun.elapsed() < wait * 2);
+            tokio::time::sleep(wait / 2).await;
+        }
     }
 
     #[tokio::test]

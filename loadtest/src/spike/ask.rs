@@ -96,15 +96,18 @@ pub(super) fn beside(user: &GooseUser, ask: &Ask<'_>) -> Asked<impl Future<Outpu
     Ok(async move { reply!(builder.send().await.ok()?) })
 }
 
-/// Asks until something other than "try again" comes: the answer, what it means, and whether an
-/// attempt before it may have had its effect. No answer when the patience ran out.
+/// The last answer, what it means, and whether a try before it may have had its effect.
+pub(super) type Stepped = (Option<Reply>, Kind, bool);
+
+/// Asks until something other than "try again" comes. No answer when the patience
+/// ran out.
 pub(super) async fn persist(
     user: &mut GooseUser,
     stage: &Stage,
     request: &Ask<'_>,
     meaning: impl Fn(&Reply) -> Kind,
     give_up: Instant,
-) -> Asked<(Option<Reply>, Kind, bool)> {
+) -> Asked<Stepped> {
     let mut unclear = false;
     loop {
         let reply = ask(user, request).await?;

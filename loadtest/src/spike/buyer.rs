@@ -7,7 +7,7 @@ use contract::api::{Gate, PaymentStarted, TicketIssued};
 use goose::goose::{GooseMethod, GooseUser, TransactionResult};
 use tokio::time::Instant;
 
-use super::ask::{Ask, Asked, beside, other, persist};
+use super::ask::{Ask, Asked, Stepped, beside, other, persist};
 use super::stage::Stage;
 use crate::http::{Reply, body};
 use crate::journal::Entry;
@@ -129,10 +129,7 @@ impl Buyer<'_> {
         let (reply, kind, unclear) = if visit.double {
             let second = beside(user, &request)?;
             let (first, second) = tokio::join!(persist(user, stage, &request, meaning, patience()), second);
-            if let Some(reply) = second {
-                self.second_click(&reply, issued);
-            }
-            first?
+            self.both_clicks(first?, second, issued)
         } else {
             persist(user, stage, &request, meaning, patience()).await?
         };
@@ -169,17 +166,24 @@ impl Buyer<'_> {
         });
     }
 
-    /// The other of two clicks may win or lose in any way, but it never makes another order. A
-    /// different id goes into the journal: the verdict then finds two orders on one ticket.
-    fn second_click(&self, reply: &Reply, issued: &TicketIssued) {
-        let kind = Kind::of_purchase(202, reply.status, &reply.body);
+    /// The other of two clicks may win or lose in any way, but it never makes another order: a
+    /// different id goes into the journal, and the verdict finds two orders on one ticket. It may also
+    /// be the one that is accepted, when a unit came back between the two.
+    fn both_clicks(&self, first: Stepped, second: Option<Reply>, issued: &TicketIssued) -> Stepped {
+        let Some(second) = second else { return first };
+        let kind = Kind::of_purchase(202, second.status, &second.body);
+        if kind == Kind::Accepted && first.1 != Kind::Accepted {
+            self.stage.tally.count(kind);
+            return (Some(second), kind, false);
+        }
         self.stage.tally.count(if kind == Kind::Accepted { Kind::Again } else { kind });
         if kind == Kind::Accepted {
-            let order = body::text(&reply.body, "order_id").unwrap_or_default();
+            let order = body::text(&second.body, "order_id").unwrap_or_default();
             if order != issued.order_id.to_string() {
                 self.promised(&order, issued);
             }
         }
+        first
     }
 
     /// Follows the order until it is decided, then pays, cancels, or leaves.

@@ -37,4 +37,3 @@ impl LateStock for HttpLateStock {
             .map_err(|e| LateStockError(e.to_string()))
     }
 }
-

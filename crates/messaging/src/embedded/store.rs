@@ -35,16 +35,17 @@ const SCHEMA: &str = "
 ";
 
 /// A group, in one go: each statement by itself would cost a way to the connection's thread and back.
+/// The parameters have no numbers, since those of several statements are counted through.
 /// A failure on the way leaves the transaction open; it ends with the connection.
 const GROUP: &str = "
     BEGIN IMMEDIATE;
     INSERT INTO message (id, at, tries, body)
-        SELECT CAST(j.key AS INTEGER), ?3, 0, substr(?2, (j.value >> 24) + 1, j.value & 16777215)
-        FROM json_each(?1) AS j;
+        SELECT CAST(j.key AS INTEGER), ?, 0, substr(?, (j.value >> 24) + 1, j.value & 16777215)
+        FROM json_each(?) AS j;
     DELETE FROM message WHERE id IN
-        (SELECT m.id FROM json_each(?4) AS r CROSS JOIN message AS m
+        (SELECT m.id FROM json_each(?) AS r CROSS JOIN message AS m
          WHERE m.id BETWEEN CAST(r.key AS INTEGER) AND r.value);
-    UPDATE queue SET delivered = j.value FROM json_each(?5) AS j WHERE number = CAST(j.key AS INTEGER);
+    UPDATE queue SET delivered = j.value FROM json_each(?) AS j WHERE number = CAST(j.key AS INTEGER);
     COMMIT;
 ";
 
@@ -219,9 +220,9 @@ async fn commit(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
 
 async fn commit_flow(connection: &mut SqliteConnection, flow: Flow) -> Result<(), sqlx::Error> {
     sqlx::query(GROUP)
-        .bind(flow.index)
-        .bind(flow.bodies)
         .bind(flow.at.0)
+        .bind(flow.bodies)
+        .bind(flow.index)
         .bind(flow.acknowledged)
         .bind(flow.marks)
         .execute(connection)

@@ -150,7 +150,8 @@ impl Writer {
         let marks = self.unsaved_marks();
         self.debt_due = None;
         self.owed = joined(std::mem::take(&mut self.owed));
-        if confirms.is_empty() && self.owed.is_empty() && marks.is_empty() {
+        if bodies.is_empty() && self.owed.is_empty() && marks.is_empty() {
+            answer(confirms, &Ok(()));
             return;
         }
         let acknowledged = json_object(&self.owed);

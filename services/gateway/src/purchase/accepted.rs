@@ -37,9 +37,28 @@ struct Entry {
     ends_s: u32,
 }
 
+/// A part of the table, under a lock of its own.
+#[derive(Default)]
+struct Shard {
+    entries: HashMap<u64, Entry>,
+    /// When ended entries were last looked for, in seconds after the start of the process.
+    swept_s: u32,
+}
+
+impl Shard {
+    /// Makes room in a full table, if anything in it has ended. Looks once a second at most: a table full
+    /// of what is still needed must not be searched for every ticket.
+    fn make_room(&mut self, now_s: u32) {
+        if self.swept_s != now_s {
+            self.swept_s = now_s;
+            self.entries.retain(|_, entry| entry.ends_s > now_s);
+        }
+    }
+}
+
 /// The tickets remembered.
 pub struct Accepted {
-    shards: Box<[Mutex<HashMap<u64, Entry>>]>,
+    shards: Box<[Mutex<Shard>]>,
     started: Instant,
     keep: Duration,
 }
@@ -57,7 +76,8 @@ impl Accepted {
     pub fn get(&self, order: OrderId) -> Option<Known> {
         let (key, tag) = split(order);
         let shard = self.shard(key).lock();
-        let entry = shard.get(&key).filter(|entry| entry.tag == tag && entry.ends_s > self.now_s())?;
+        let entry =
+            shard.entries.get(&key).filter(|entry| entry.tag == tag && entry.ends_s > self.now_s())?;
         Some(Known { quantity: entry.quantity, slot: entry.slot >> 1, confirmed: entry.slot & 1 == 1 })
     }
 
@@ -67,28 +87,29 @@ impl Accepted {
         let now_s = self.now_s();
         let ends_s = now_s.saturating_add(u32::try_from(self.keep.as_secs()).unwrap_or(u32::MAX));
         let mut shard = self.shard(key).lock();
-        if shard.len() >= ENTRIES_PER_SHARD_MAX && !shard.contains_key(&key) {
-            shard.retain(|_, entry| entry.ends_s > now_s);
-            if shard.len() >= ENTRIES_PER_SHARD_MAX {
+        if shard.entries.len() >= ENTRIES_PER_SHARD_MAX && !shard.entries.contains_key(&key) {
+            shard.make_room(now_s);
+            if shard.entries.len() >= ENTRIES_PER_SHARD_MAX {
                 return;
             }
         }
-        let confirmed = known.confirmed || shard.get(&key).is_some_and(|e| e.tag == tag && e.slot & 1 == 1);
+        let confirmed =
+            known.confirmed || shard.entries.get(&key).is_some_and(|e| e.tag == tag && e.slot & 1 == 1);
         let slot = known.slot << 1 | u32::from(confirmed);
-        shard.insert(key, Entry { tag, quantity: known.quantity, slot, ends_s });
+        shard.entries.insert(key, Entry { tag, quantity: known.quantity, slot, ends_s });
     }
 
     /// Forgets what has ended in one table of many; call often.
     pub fn tidy(&self, round: usize) {
         let now_s = self.now_s();
         let mut shard = self.shards[round % SHARDS].lock();
-        shard.retain(|_, entry| entry.ends_s > now_s);
-        if shard.capacity() > 4 * shard.len() + 64 {
-            shard.shrink_to_fit();
+        shard.entries.retain(|_, entry| entry.ends_s > now_s);
+        if shard.entries.capacity() > 4 * shard.entries.len() + 64 {
+            shard.entries.shrink_to_fit();
         }
     }
 
-    fn shard(&self, key: u64) -> &Mutex<HashMap<u64, Entry>> {
+    fn shard(&self, key: u64) -> &Mutex<Shard> {
         &self.shards[usize::from(key.to_le_bytes()[0]) % SHARDS]
     }
 
@@ -140,7 +161,7 @@ mod tests {
         for n in 0..(SHARDS * ENTRIES_PER_SHARD_MAX * 11 / 10) as u64 {
             accepted.remember(order(n), known(true));
         }
-        let held = || accepted.shards.iter().map(|s| s.lock().len()).sum::<usize>();
+        let held = || accepted.shards.iter().map(|s| s.lock().entries.len()).sum::<usize>();
         assert!(held() <= SHARDS * ENTRIES_PER_SHARD_MAX);
         tokio::time::advance(Duration::from_secs(61)).await;
         (0..SHARDS).for_each(|round| accepted.tidy(round));

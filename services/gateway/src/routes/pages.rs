@@ -36,6 +36,7 @@ files! {
     "assets/art/parcel.svg",
     "assets/art/speaker.svg",
     "assets/art/watch.svg",
+    "assets/css/pay.css",
     "assets/css/plain.css",
     "assets/css/shop.css",
     "assets/icon.svg",

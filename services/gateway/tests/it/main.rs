@@ -1,6 +1,9 @@
 //! The gateway from outside: its real listeners, a real memory stock, and everything else in the
 //! tests' own hands.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(unreachable_pub, missing_docs, reason = "nobody outside")]
+
 mod admin;
 mod flags;
 mod limits;

@@ -36,22 +36,22 @@ pub(super) async fn commit(
         }
     }
     // Halves still to do; the earlier one on top, for lane order matters.
-    let mut halves = vec![0..messages.len()];
-    while let Some(part) = halves.pop() {
-        if part.is_empty() {
+    let mut halves = vec![(0, messages.len())];
+    while let Some((from, to)) = halves.pop() {
+        if from == to {
             continue;
         }
-        match patiently(store, &messages[part.clone()], shutdown).await? {
+        match patiently(store, &messages[from..to], shutdown).await? {
             Ok(outcome) => count(&outcome),
-            Err(error) if part.len() == 1 => {
-                let id = messages[part.start].id();
+            Err(error) if to - from == 1 => {
+                let id = messages[from].id();
                 tracing::error!(%error, id, "a lane message cannot be committed: to the dead letters");
-                poison.push(tags[part.start]);
+                poison.push(tags[from]);
             }
             Err(_) => {
-                let middle = part.start + part.len() / 2;
-                halves.push(middle..part.end);
-                halves.push(part.start..middle);
+                let middle = from + (to - from) / 2;
+                halves.push((middle, to));
+                halves.push((from, middle));
             }
         }
     }

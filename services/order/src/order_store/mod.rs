@@ -16,8 +16,8 @@ use futures_util::stream::BoxStream;
 
 pub use records::{
     AllocationRecord, BatchOutcome, Cancelled, Capture, CaptureOutcome, Charge, LateCommit, LateWork,
-    OrderHistory, OrderRecord, OutboxRow, Overdue, PaymentBegun, PaymentFailure, Provenance, Refunded,
-    RefundWork,
+    OrderHistory, OrderRecord, OutboxRow, Overdue, PaymentBegun, PaymentFailure, Provenance, RefundWork,
+    Refunded,
 };
 pub use sqlite::{SqliteOptions, SqliteStore};
 
@@ -67,8 +67,11 @@ pub trait OrderStore: Send + Sync {
     async fn commit_batch(&self, messages: &[LaneMessage]) -> Result<BatchOutcome, StoreError>;
 
     /// Creates the sale's allocation at epoch 1, or raises its total if the version is newer.
-    async fn put_allocation(&self, sale: &SaleId, put: &PutAllocation)
-    -> Result<AllocationRecord, StoreError>;
+    async fn put_allocation(
+        &self,
+        sale: &SaleId,
+        put: &PutAllocation,
+    ) -> Result<AllocationRecord, StoreError>;
     /// The sale's allocation and counts.
     async fn allocation(&self, sale: &SaleId) -> Result<Option<AllocationRecord>, StoreError>;
     /// The sale's allocation and live orders at one moment.

@@ -32,9 +32,10 @@ pub(super) async fn refund(
 ) -> Result<Json<AdminOrder>, ApiError> {
     match app.store.refund_order(order_id(&id)?).await? {
         Refunded::Done => order(State(app), Path(id)).await,
-        Refunded::NotRefundable(status) => {
-            Err(ApiError::new(Code::NotRefundable, format!("The order is {status}; only a paid one is refunded.")))
-        }
+        Refunded::NotRefundable(status) => Err(ApiError::new(
+            Code::NotRefundable,
+            format!("The order is {status}; only a paid one is refunded."),
+        )),
         Refunded::NotFound => Err(order_not_found()),
     }
 }

@@ -84,9 +84,10 @@ pub(super) async fn pay(
             })?;
             Ok(Json(PaymentStarted { payment_url, reference: charge.reference }))
         }
-        PaymentBegun::NotPayable(status) => {
-            Err(ApiError::new(Code::NotPayable, format!("The order is {status}, or its time to pay is over.")))
-        }
+        PaymentBegun::NotPayable(status) => Err(ApiError::new(
+            Code::NotPayable,
+            format!("The order is {status}, or its time to pay is over."),
+        )),
         PaymentBegun::NotFound => Err(order_not_found()),
     }
 }

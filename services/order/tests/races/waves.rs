@@ -3,16 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
 use contract::internal::PutAllocation;
 use contract::lane::{FenceMessage, LaneMessage, OrderMessage};
 use domain::{BuyerId, Clock, Epoch, OrderId, OrderStatus, ReservationId, SaleId, UnixMillis};
 use futures_util::{StreamExt, stream};
 use order::order_store::{
-    Cancelled, Capture, CaptureOutcome, LateCommit, OrderStore, Provenance, Refunded, SqliteOptions, SqliteStore,
+    Cancelled, Capture, CaptureOutcome, LateCommit, OrderStore, Provenance, Refunded, SqliteOptions,
+    SqliteStore,
 };
 
-use super::ledger::{StockByEvents, money};
+use super::ledger::{StockByEvents, Tables};
 use super::plan::{Race, Scores, Seed};
 
 const WAVE_ORDERS: u32 = 600;
@@ -49,7 +51,8 @@ pub(crate) struct Arena {
     stock: StockByEvents,
     captures: i64,
     made: u32,
-    folder: tempfile::TempDir,
+    tables: Tables,
+    _folder: tempfile::TempDir,
 }
 
 fn sale() -> SaleId {
@@ -66,7 +69,8 @@ impl Arena {
         let clock = Arc::new(HandClock(AtomicI64::new(1_700_000_000_000)));
         // Races are about order, not about power cuts: without the sync they are just faster.
         let options = SqliteOptions { sync: false, ..SqliteOptions::default() };
-        let store = SqliteStore::open(&folder.path().join("ledger.db"), options, clock.clone()).await.unwrap();
+        let store =
+            SqliteStore::open(&folder.path().join("ledger.db"), options, clock.clone()).await.unwrap();
         let put = PutAllocation {
             total: 1_000_000,
             total_version: 1,
@@ -77,14 +81,17 @@ impl Arena {
         };
         store.put_allocation(&sale(), &put).await.unwrap();
         let (scores, stock) = (Scores::default(), StockByEvents::default());
-        Self { scores, store: Arc::new(store), clock, seed, stock, captures: 0, made: 0, folder }
+        let tables = Tables::open(&folder.path().join("ledger.db")).await;
+        let store = Arc::new(store);
+        Self { scores, store, clock, seed, stock, captures: 0, made: 0, tables, _folder: folder }
     }
 
     /// Commits a wave of orders and races each to its end.
     pub(crate) async fn wave(&mut self) {
         let mut races: HashMap<OrderId, Race> = HashMap::new();
         for id in self.commit_wave().await {
-            let race = [Race::PayExpire, Race::PayExpire, Race::PayCancel, Race::CancelExpire][self.seed.below(4)];
+            let race =
+                [Race::PayExpire, Race::PayExpire, Race::PayCancel, Race::CancelExpire][self.seed.below(4)];
             races.insert(id, race);
         }
         let mut ids: Vec<OrderId> = races.keys().copied().collect();
@@ -172,9 +179,9 @@ impl Arena {
 
     /// Counts the winners of the races for the unpaid order.
     async fn judge(&mut self, ids: &[OrderId], races: &HashMap<OrderId, Race>) {
+        let statuses = self.tables.statuses(ids[0]).await;
         for id in ids {
-            let status = self.store.order(*id).await.unwrap().unwrap().status;
-            let race = races[id];
+            let (race, status) = (races[id], statuses[id]);
             let second_won = match (race, status) {
                 (Race::PayExpire | Race::PayCancel, OrderStatus::Paid) => false,
                 (Race::CancelExpire, OrderStatus::Cancelled) => false,
@@ -189,9 +196,9 @@ impl Arena {
     /// Two operators refund every other paid order at once.
     async fn refunds(&mut self, ids: &[OrderId]) {
         let mut calls = Vec::new();
+        let statuses = self.tables.statuses(ids[0]).await;
         for id in ids {
-            let paid = self.store.order(*id).await.unwrap().unwrap().status == OrderStatus::Paid;
-            if paid && self.seed.below(4) > 0 {
+            if statuses[id] == OrderStatus::Paid && self.seed.below(4) > 0 {
                 calls.extend([(*id, Call::Refund, 0), (*id, Call::Refund, 1)]);
             }
         }
@@ -233,7 +240,7 @@ impl Arena {
     /// Money balances to zero, stock is exact, and the ledger's own audit agrees.
     pub(crate) async fn assert_even(&self) {
         assert_eq!(self.store.audit().await.unwrap(), []);
-        let (captured, kept, back) = money(&self.folder.path().join("ledger.db")).await;
+        let (captured, kept, back) = self.tables.money().await;
         assert_eq!(captured, self.captures * PRICE, "every capture is recorded");
         assert_eq!(captured - kept - back, 0, "captured {captured}, kept {kept}, paid back {back}");
         let allocation = self.store.allocation(&sale()).await.unwrap().unwrap();
@@ -249,7 +256,7 @@ async fn expire_until(store: Arc<SqliteStore>, stop: Arc<AtomicBool>) {
     while !stop.load(Ordering::SeqCst) {
         let due: Vec<OrderId> = store.overdue(100).await.unwrap().into_iter().map(|o| o.id).collect();
         if due.is_empty() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         } else {
             store.expire(&due).await.unwrap();
         }
@@ -262,7 +269,8 @@ async fn call(store: Arc<SqliteStore>, (id, call, who): Plan) -> Done {
         Call::Pay => {
             let provenance = Provenance::Webhook { event_id: format!("event-{id}") };
             let order = id.to_string();
-            let capture = Capture { provenance, reference, order, amount_cents: PRICE, currency: "EUR".into() };
+            let capture =
+                Capture { provenance, reference, order, amount_cents: PRICE, currency: "EUR".into() };
             store.record_capture(&capture).await.unwrap() == CaptureOutcome::Paid
         }
         Call::Cancel => matches!(store.cancel(id, &buyer(id)).await.unwrap(), Cancelled::Done(_)),

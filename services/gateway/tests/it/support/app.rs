@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use ::stock::{Rebuild, StockConfig, StockStore};
 use contract::api::{Order, Sale};
 use contract::events::{Change, SaleBroadcast, SaleNews};
 use contract::internal::{CatalogueSale, OrderRow, WirePhase};
@@ -13,7 +14,6 @@ use serde_json::{Value, json};
 use service_kit::health::Health;
 use service_kit::telemetry::Metrics;
 use service_kit::{Secret, Settings};
-use ::stock::{Rebuild, StockConfig, StockStore};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -101,8 +101,9 @@ impl App {
         let config = Config::from_settings(&settings(&options.settings)).unwrap();
         tokio::spawn(gateway::serve(config, deps, listeners, stopping.clone()));
         let identity = Identity::new(&Secret::new(JWT_SECRET));
-        let app = Self { public, admin, address, clock, stock, queue, bus, behind, health, identity, stopping };
-        until("readiness", async || app.health.is_ready().then_some(())).await;
+        let app =
+            Self { public, admin, address, clock, stock, queue, bus, behind, health, identity, stopping };
+        until("readiness", async || (app.admin.get("/readyz", None).await.status == 200).then_some(())).await;
         app
     }
 

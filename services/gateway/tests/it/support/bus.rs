@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use contract::events::{Event, Notice, SaleBroadcast};
-use messaging::{
-    Broadcasts, Consumer, EventBus, EventTap, PublishError, QueueError, Subscription,
-};
+use messaging::{Broadcasts, Consumer, EventBus, EventTap, PublishError, QueueError, Subscription};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::{Receiver, Sender};
 

@@ -138,6 +138,7 @@ async fn echo(State(behind): Shared, method: Method, uri: Uri, headers: HeaderMa
     } else {
         StatusCode::OK
     };
-    let told = json!({ "method": method.as_str(), "uri": uri.to_string(), "body": String::from_utf8_lossy(&body) });
+    let told =
+        json!({ "method": method.as_str(), "uri": uri.to_string(), "body": String::from_utf8_lossy(&body) });
     (status, [(header::CONTENT_TYPE, "application/json")], told.to_string()).into_response()
 }

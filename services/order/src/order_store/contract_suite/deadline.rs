@@ -20,10 +20,7 @@ pub(in crate::order_store) async fn a_cancel_gives_units_back_and_only_before_pa
     assert_eq!(paid, Cancelled::NotCancellable(OrderStatus::Paid));
     assert_eq!(bench.taken().await, 1);
     let first = |n| vec![ReservationId::first(id(n)).to_string()];
-    assert_eq!(
-        bench.told().await,
-        [(EventKind::OrderCancelled, first(1)), (EventKind::OrderPaid, first(2))]
-    );
+    assert_eq!(bench.told().await, [(EventKind::OrderCancelled, first(1)), (EventKind::OrderPaid, first(2))]);
     bench.assert_sound().await;
 }
 

@@ -71,6 +71,19 @@ pub(in crate::order_store) async fn a_late_claim_is_answered_once(bench: Bench) 
     bench.assert_sound().await;
 }
 
+pub(in crate::order_store) async fn a_second_late_capture_is_paid_back_and_leaves_the_units_alone(
+    bench: Bench,
+) {
+    let bench = late(bench, 5).await;
+    assert_eq!(bench.pay(1, "p2").await, CaptureOutcome::Late);
+    assert_eq!(bench.store.commit_late("p1", Epoch(1)).await.unwrap(), LateCommit::Paid);
+    bench.told().await;
+    assert_eq!(bench.store.commit_late("p2", Epoch(1)).await.unwrap(), LateCommit::Refused);
+    assert_eq!(bench.told().await, [], "the reservation belongs to the paid order");
+    assert_eq!((bench.status(1).await, bench.refunds(1).await.len()), (OrderStatus::Paid, 1));
+    bench.assert_sound().await;
+}
+
 pub(in crate::order_store) async fn a_late_payment_waits_durably_for_its_next_attempt(bench: Bench) {
     let bench = late(bench, 1).await;
     bench.store.defer_late("p1", 2_000).await.unwrap();

@@ -40,6 +40,7 @@ macro_rules! for_store {
             late: a_late_payment_without_units_is_paid_back_and_its_reservation_released,
             late: a_late_reservation_of_another_stock_state_is_made_again,
             late: a_late_claim_is_answered_once,
+            late: a_second_late_capture_is_paid_back_and_leaves_the_units_alone,
             late: a_late_payment_waits_durably_for_its_next_attempt,
             reading: lists_go_back_in_time_page_by_page,
             reading: allocations_only_rise_and_only_by_newer_versions,

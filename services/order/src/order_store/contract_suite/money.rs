@@ -15,7 +15,9 @@ fn failure(event: &str, reference: &str, n: u32) -> PaymentFailure {
     }
 }
 
-pub(in crate::order_store) async fn a_payment_under_way_is_found_again_and_a_failed_one_replaced(bench: Bench) {
+pub(in crate::order_store) async fn a_payment_under_way_is_found_again_and_a_failed_one_replaced(
+    bench: Bench,
+) {
     let bench = bench.with_sale(9, 2).await;
     bench.commit(&[order(1, "a", 1)]).await;
     let first = bench.begin(1, "a").await;

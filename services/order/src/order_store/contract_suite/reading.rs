@@ -9,8 +9,7 @@ use crate::order_store::SnapshotLines;
 
 pub(in crate::order_store) async fn lists_go_back_in_time_page_by_page(bench: Bench) {
     let bench = bench.with_sale(99, 99).await;
-    let batch: Vec<_> =
-        (1..=5).map(|n| order(n, "a", 1)).chain(std::iter::once(order(6, "b", 1))).collect();
+    let batch: Vec<_> = (1..=5).map(|n| order(n, "a", 1)).chain(std::iter::once(order(6, "b", 1))).collect();
     bench.commit(&batch).await;
     let page = |after| bench.store.orders_of(batch_buyer(), after, 2);
     fn batch_buyer() -> &'static domain::BuyerId {

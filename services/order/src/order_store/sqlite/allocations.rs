@@ -50,7 +50,9 @@ pub(super) async fn find(
     conn: &mut SqliteConnection,
     sale: &SaleId,
 ) -> Result<Option<AllocationRecord>, StoreError> {
-    let row =
-        sqlx::query("select * from allocations where sale = ?1").bind(sale.as_str()).fetch_optional(conn).await?;
+    let row = sqlx::query("select * from allocations where sale = ?1")
+        .bind(sale.as_str())
+        .fetch_optional(conn)
+        .await?;
     row.as_ref().map(rows::allocation).transpose()
 }

@@ -24,6 +24,7 @@ impl Write for CommitBatch {
         let mut outcome = BatchOutcome::default();
         for run in self.0.chunk_by(|a, b| std::mem::discriminant(a) == std::mem::discriminant(b)) {
             let mut orders = BTreeMap::<&SaleId, Vec<&OrderMessage>>::new();
+            let known = known_ids(tx.conn(), run).await?;
             for message in run {
                 match message {
                     LaneMessage::Order(m) => orders.entry(&m.sale).or_default().push(m),
@@ -39,7 +40,7 @@ impl Write for CommitBatch {
             }
             // Sales are locked in their order, whatever the lane's: two batches never wait in a ring.
             for (sale, messages) in orders {
-                take(tx, sale, &messages, &mut outcome).await?;
+                take(tx, sale, &messages, &known, &mut outcome).await?;
             }
         }
         Ok(outcome)
@@ -59,13 +60,13 @@ async fn take(
     tx: &mut LedgerTx,
     sale: &SaleId,
     messages: &[&OrderMessage],
+    known: &HashSet<OrderId>,
     outcome: &mut BatchOutcome,
 ) -> Result<(), StoreError> {
     let allocation = tx.sale(sale).await?.record.clone();
-    let known = known_ids(tx.conn(), messages).await?;
     let live = live_units(tx.conn(), sale, messages.iter().map(|m| &m.buyer)).await?;
     let claims: Vec<Claim> = messages.iter().map(|m| claim(m)).collect();
-    let decisions = decide(&allocation.guard, &claims, &known, &live);
+    let decisions = decide(&allocation.guard, &claims, known, &live);
 
     let mut new = HashMap::with_capacity(messages.len());
     let mut in_order = Vec::with_capacity(messages.len());
@@ -129,11 +130,13 @@ fn row_of(
     }))
 }
 
-async fn known_ids(
-    conn: &mut SqliteConnection,
-    messages: &[&OrderMessage],
-) -> Result<HashSet<OrderId>, StoreError> {
-    let ids = rows::ids_json(messages.iter().map(|m| m.order));
+/// Those of the run's orders that have a row already, in whichever sale.
+async fn known_ids(conn: &mut SqliteConnection, run: &[LaneMessage]) -> Result<HashSet<OrderId>, StoreError> {
+    let order = |message: &LaneMessage| match message {
+        LaneMessage::Order(m) => Some(m.order),
+        LaneMessage::Fence(_) | LaneMessage::Barrier(_) => None,
+    };
+    let ids = rows::ids_json(run.iter().filter_map(order));
     let found = sqlx::query("select id from orders where id in (select unhex(value) from json_each(?1))")
         .bind(ids)
         .fetch_all(conn)
@@ -169,7 +172,8 @@ pub(super) async fn insert(
     let values: Vec<_> = orders
         .map(|o| {
             let (id, amount) = (hex::encode(o.id.to_bytes()), &o.amount);
-            let who = (id, o.sale.as_str(), o.buyer.as_str(), o.quantity, amount.cents, amount.currency.as_str());
+            let who =
+                (id, o.sale.as_str(), o.buyer.as_str(), o.quantity, amount.cents, amount.currency.as_str());
             (who, o.status.as_str(), o.reason.as_deref(), o.created_at.0, o.pay_by.0)
         })
         .collect();
@@ -188,7 +192,14 @@ pub(super) async fn insert(
     .bind(values)
     .fetch_all(conn)
     .await?;
-    inserted.iter().map(|row| Ok(OrderId::from_bytes(row.try_get::<&[u8], _>("id")?.try_into().map_err(
-        |_| StoreError::Refused("an order id is not 16 bytes".into()),
-    )?))).collect()
+    inserted
+        .iter()
+        .map(|row| {
+            Ok(OrderId::from_bytes(
+                row.try_get::<&[u8], _>("id")?
+                    .try_into()
+                    .map_err(|_| StoreError::Refused("an order id is not 16 bytes".into()))?,
+            ))
+        })
+        .collect()
 }

@@ -128,12 +128,7 @@ impl LedgerTx {
 }
 
 impl Held {
-    fn moved(
-        &mut self,
-        quantity: u32,
-        from: Option<OrderStatus>,
-        to: OrderStatus,
-    ) -> Result<(), StoreError> {
+    fn moved(&mut self, quantity: u32, from: Option<OrderStatus>, to: OrderStatus) -> Result<(), StoreError> {
         let out_of_range = || StoreError::Refused("the allocation's counters do not add up".into());
         let held_before = from.is_some_and(OrderStatus::holds_units);
         let taken = &mut self.record.guard.taken;

@@ -33,7 +33,7 @@ use tokio::sync::Notify;
 use self::writer::Writer;
 use super::{
     AllocationRecord, BatchOutcome, Cancelled, Capture, CaptureOutcome, LateCommit, LateWork, OrderHistory,
-    OrderRecord, OrderStore, OutboxRow, Overdue, PaymentBegun, PaymentFailure, Refunded, RefundWork,
+    OrderRecord, OrderStore, OutboxRow, Overdue, PaymentBegun, PaymentFailure, RefundWork, Refunded,
     SnapshotLines, StoreError,
 };
 
@@ -78,7 +78,11 @@ impl SqliteStore {
     ///
     /// # Errors
     /// When the file cannot be opened or migrated.
-    pub async fn open(path: &Path, options: SqliteOptions, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+    pub async fn open(
+        path: &Path,
+        options: SqliteOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
         if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
             tokio::fs::create_dir_all(folder)
                 .await
@@ -122,7 +126,11 @@ impl OrderStore for SqliteStore {
         self.writer.run(batch::CommitBatch(messages.to_vec())).await
     }
 
-    async fn put_allocation(&self, sale: &SaleId, put: &PutAllocation) -> Result<AllocationRecord, StoreError> {
+    async fn put_allocation(
+        &self,
+        sale: &SaleId,
+        put: &PutAllocation,
+    ) -> Result<AllocationRecord, StoreError> {
         self.writer.run(allocations::Put { sale: sale.clone(), put: put.clone() }).await
     }
 

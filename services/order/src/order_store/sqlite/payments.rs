@@ -43,8 +43,13 @@ impl Write for BeginPayment {
                 reference
             }
         };
-        let charge =
-            Charge { reference, order: order.id, sale: order.sale, amount: order.amount, pay_by: order.pay_by };
+        let charge = Charge {
+            reference,
+            order: order.id,
+            sale: order.sale,
+            amount: order.amount,
+            pay_by: order.pay_by,
+        };
         Ok(PaymentBegun::UnderWay(charge))
     }
 }
@@ -173,11 +178,13 @@ async fn apply(tx: &mut LedgerTx, capture: &Capture, id: OrderId) -> Result<Capt
 
 async fn wait_for_units(tx: &mut LedgerTx, reference: &str) -> Result<(), StoreError> {
     let now = tx.now;
-    sqlx::query("update payments set outcome = 'late', late_since = ?2, late_next_at = ?2 where reference = ?1")
-        .bind(reference)
-        .bind(now.0)
-        .execute(tx.conn())
-        .await?;
+    sqlx::query(
+        "update payments set outcome = 'late', late_since = ?2, late_next_at = ?2 where reference = ?1",
+    )
+    .bind(reference)
+    .bind(now.0)
+    .execute(tx.conn())
+    .await?;
     Ok(())
 }
 

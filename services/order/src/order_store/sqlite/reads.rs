@@ -8,11 +8,12 @@ use super::rows;
 use crate::order_store::{OrderHistory, OrderRecord, Overdue, StoreError};
 
 /// One order.
-pub(super) async fn order(conn: &mut SqliteConnection, id: OrderId) -> Result<Option<OrderRecord>, StoreError> {
-    let row = sqlx::query("select * from orders where id = ?1")
-        .bind(rows::key(id))
-        .fetch_optional(conn)
-        .await?;
+pub(super) async fn order(
+    conn: &mut SqliteConnection,
+    id: OrderId,
+) -> Result<Option<OrderRecord>, StoreError> {
+    let row =
+        sqlx::query("select * from orders where id = ?1").bind(rows::key(id)).fetch_optional(conn).await?;
     row.as_ref().map(rows::order).transpose()
 }
 

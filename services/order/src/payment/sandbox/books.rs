@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use contract::api::{WebhookEvent, WebhookKind};
 use domain::UnixMillis;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
 use sqlx::{Row, SqlitePool};
 
 use crate::payment::{Charge, ChargeStatus, ProviderError};
@@ -57,10 +59,9 @@ impl From<sqlx::Error> for ProviderError {
 impl Entry {
     pub(super) fn status(&self) -> ChargeStatus {
         match self.status.as_str() {
-            "captured" => ChargeStatus::Captured {
-                amount_cents: self.amount_cents,
-                currency: self.currency.clone(),
-            },
+            "captured" => {
+                ChargeStatus::Captured { amount_cents: self.amount_cents, currency: self.currency.clone() }
+            }
             "failed" => ChargeStatus::Failed,
             _ => ChargeStatus::Open,
         }

@@ -113,7 +113,12 @@ impl PaymentProvider for Sandbox {
         Ok(self.books.find(reference).await?.map_or(ChargeStatus::Open, |entry| entry.status()))
     }
 
-    async fn refund(&self, reference: &str, _amount_cents: i64, _currency: &str) -> Result<(), ProviderError> {
+    async fn refund(
+        &self,
+        reference: &str,
+        _amount_cents: i64,
+        _currency: &str,
+    ) -> Result<(), ProviderError> {
         // Captures that were only simulated by a webhook have no entry; there is nothing to pay back.
         self.books.refund(reference).await
     }

@@ -104,7 +104,9 @@ fn page(status: StatusCode, content: &str) -> Response {
     let html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>Pay</title><link rel=\"stylesheet\" href=\"/assets/shop.css\"></head>\
+         <title>Pay</title><link rel=\"icon\" href=\"/assets/icon.svg\" type=\"image/svg+xml\">\
+         <link rel=\"stylesheet\" href=\"/assets/css/plain.css\">\
+         <link rel=\"stylesheet\" href=\"/assets/css/pay.css\"></head>\
          <body class=\"pay\"><main class=\"pay-card\"><p>Payment sandbox: no money moves.</p>{content}</main>\
          </body></html>"
     );

@@ -1,0 +1,196 @@
+//! A buyer's own orders: status, list, streams, payment, cancel.
+
+use std::sync::Arc;
+
+use contract::events::{Event, EventKind, OrderFact};
+use domain::{Epoch, OrderId, OrderStatus, ReservationId, UnixMillis};
+use serde_json::json;
+
+use crate::support::app::{App, Options, sale_id};
+use crate::support::{NOW, until};
+
+async fn status(app: &App, buyer: &str, order: OrderId) -> crate::support::Answer {
+    app.public.get(&format!("/api/v1/orders/{order}"), Some(&app.token(buyer))).await
+}
+
+#[tokio::test]
+async fn the_reservation_is_asked_first_then_the_row() {
+    let app = App::start().await;
+    let (ticket, order) = app.ticket("alice").await;
+    app.order("alice", &ticket, 2).await.ok(202);
+    let queued = status(&app, "alice", order).await.ok(200).json();
+    let expected = json!({
+        "order_id": order.to_string(), "sale": "sale-1", "quantity": 2, "amount_cents": 3998,
+        "currency": "EUR", "status": "queued", "created_at": NOW, "pay_by": null,
+    });
+    assert_eq!(queued, expected);
+    app.settle(order, "alice", OrderStatus::PendingPayment).await;
+    let pending = status(&app, "alice", order).await.ok(200).json();
+    assert_eq!((&pending["status"], &pending["pay_by"]), (&json!("pending_payment"), &json!(NOW + 900_000)));
+}
+
+#[tokio::test]
+async fn a_row_whose_event_is_late_is_found_all_the_same() {
+    let app = App::start().await;
+    let (_, order) = app.buy("alice").await;
+    app.row(order, "alice", OrderStatus::Paid);
+    app.clock.advance(2000);
+    until("the row", async || {
+        (status(&app, "alice", order).await.ok(200).json()["status"] == "paid").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn other_peoples_orders_and_unknown_ones_are_not_found() {
+    let app = App::start().await;
+    let (_, queued) = app.buy("alice").await;
+    let (_, pending) = app.buy("alice").await;
+    app.settle(pending, "alice", OrderStatus::PendingPayment).await;
+    let unknown = OrderId::mint(UnixMillis(NOW), [7; 10]);
+    for order in [queued, pending, unknown] {
+        status(&app, "mallory", order).await.refused("order_not_found");
+        for action in ["payment", "cancel"] {
+            let path = format!("/api/v1/orders/{order}/{action}");
+            app.public.post(&path, Some(&app.token("mallory")), &json!({})).await.refused("order_not_found");
+        }
+        let events = format!("/api/v1/orders/{order}/events");
+        app.public.get(&events, Some(&app.token("mallory"))).await.refused("order_not_found");
+    }
+    for odd in ["x", "%ff", "..", "UPPER", "01890a5dac96774bbcceb302099a8057"] {
+        let answer = app.public.get(&format!("/api/v1/orders/{odd}"), Some(&app.token("alice"))).await;
+        answer.refused("order_not_found");
+    }
+    app.public.get(&format!("/api/v1/orders/{queued}"), None).await.refused("unauthenticated");
+    app.public.get(&format!("/api/v1/orders/{queued}/events"), None).await.refused("unauthenticated");
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_looked_up_is_unavailable_rather_than_gone() {
+    let app = App::start().await;
+    let (_, order) = app.buy("alice").await;
+    let elsewhere = OrderId::mint(UnixMillis(NOW), [7; 10]);
+    app.stock.inner.lose_everything();
+    status(&app, "alice", order).await.refused("unavailable");
+    status(&app, "alice", elsewhere).await.refused("unavailable");
+    app.row(order, "alice", OrderStatus::PendingPayment);
+    status(&app, "alice", order).await.ok(200);
+}
+
+#[tokio::test]
+async fn the_list_is_the_order_services_and_its_query_is_strict() {
+    let app = App::start().await;
+    let (_, order) = app.buy("alice").await;
+    app.settle(order, "alice", OrderStatus::PendingPayment).await;
+    let token = app.token("alice");
+    let list = app.public.get("/api/v1/orders", Some(&token)).await.ok(200).json();
+    assert_eq!(list["orders"][0]["order_id"], order.to_string());
+    assert_eq!(list["next"], json!(null));
+    let path = format!("/api/v1/orders?limit=5&after={order}");
+    app.public.get(&path, Some(&token)).await.ok(200);
+    let asked = app.behind.asked.lock().last().unwrap().1.clone();
+    assert_eq!(asked, format!("/internal/v1/buyers/alice/orders?after={order}&limit=5"));
+    for bad in ["limit=0", "limit=1000", "limit=-1", "after=x", "other=1", "limit=%31"] {
+        app.public.get(&format!("/api/v1/orders?{bad}"), Some(&token)).await.refused("bad_request");
+    }
+    app.public.get("/api/v1/orders", None).await.refused("unauthenticated");
+}
+
+#[tokio::test]
+async fn payment_and_cancel_know_queued_pending_and_finished_orders() {
+    let app = App::start().await;
+    let (_, order) = app.buy("alice").await;
+    let token = app.token("alice");
+    let (pay, cancel) = (format!("/api/v1/orders/{order}/payment"), format!("/api/v1/orders/{order}/cancel"));
+    app.public.post(&pay, Some(&token), &json!({})).await.refused("not_payable");
+    app.public.post(&cancel, Some(&token), &json!({})).await.refused("not_cancellable");
+    app.settle(order, "alice", OrderStatus::PendingPayment).await;
+    let started = app.public.post(&pay, Some(&token), &json!({})).await.ok(200).json();
+    assert_eq!(started["payment_url"], format!("/pay/p-{order}"));
+    let shown = app.public.post(&cancel, Some(&token), &json!({})).await.ok(200).json();
+    assert_eq!(shown["order_id"], order.to_string());
+    app.row(order, "alice", OrderStatus::Paid);
+    app.public.post(&pay, Some(&token), &json!({})).await.refused("not_payable");
+    app.public.post(&cancel, Some(&token), &json!({})).await.refused("not_cancellable");
+    app.public.post(&pay, None, &json!({})).await.refused("unauthenticated");
+    app.public.post(&cancel, None, &json!({})).await.refused("unauthenticated");
+}
+
+fn told(order: OrderId) -> Arc<Event> {
+    let fact = OrderFact {
+        order,
+        reservation: ReservationId::first(order),
+        buyer: "alice".parse().unwrap(),
+        quantity: 1,
+        amount_cents: 1999,
+        currency: "EUR".into(),
+        pay_by: UnixMillis(NOW),
+    };
+    Arc::new(Event {
+        id: "e".into(),
+        kind: EventKind::OrderPaid,
+        sale: sale_id(),
+        epoch: Epoch(1),
+        at: UnixMillis(NOW),
+        orders: vec![fact],
+    })
+}
+
+#[tokio::test]
+async fn a_stream_tells_the_present_state_and_every_change_and_ends_with_the_last() {
+    let app = Arc::new(App::start().await);
+    let (_, order) = app.buy("alice").await;
+    let reading = tokio::spawn({
+        let app = app.clone();
+        async move { app.public.get(&format!("/api/v1/orders/{order}/events"), Some(&app.token("alice"))).await }
+    });
+    until("the stream", async || (streams(&app).await > 0.5).then_some(())).await;
+    app.settle(order, "alice", OrderStatus::PendingPayment).await;
+    app.bus.events.send(told(order)).unwrap();
+    // Not before the change was read could another one be mistaken for it.
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    app.row(order, "alice", OrderStatus::Paid);
+    app.bus.events.send(told(order)).unwrap();
+    let answer = reading.await.unwrap().ok(200);
+    assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+    let text = String::from_utf8(answer.body.to_vec()).unwrap();
+    let states: Vec<_> = ["queued", "pending_payment", "paid"]
+        .iter()
+        .map(|s| text.find(&format!("\"status\":\"{s}\"")))
+        .collect();
+    assert!(states.iter().all(Option::is_some) && states.is_sorted(), "{text}");
+    assert_eq!(text.matches("event: status").count(), 3, "{text}");
+    until("no stream", async || (streams(&app).await < 0.5).then_some(())).await;
+}
+
+/// Open streams, as the metrics tell; other tests of this process have none.
+async fn streams(app: &App) -> f64 {
+    let text = app.admin.get("/metrics", None).await.ok(200).body;
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().find(|line| line.starts_with("gateway_event_streams "));
+    line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or(0.0)
+}
+
+#[tokio::test]
+async fn streams_are_capped() {
+    let app = Arc::new(
+        App::with(Options { settings: vec![("SECKILL_STREAMS_MAX", "1")], ..Options::default() }).await,
+    );
+    let (_, order) = app.buy("alice").await;
+    let path = format!("/api/v1/orders/{order}/events");
+    let reading = tokio::spawn({
+        let (app, path) = (app.clone(), path.clone());
+        async move { app.public.get(&path, Some(&app.token("alice"))).await }
+    });
+    let (_, done) = app.buy("bob").await;
+    app.settle(done, "bob", OrderStatus::Cancelled).await;
+    let other = format!("/api/v1/orders/{done}/events");
+    until("the cap", async || {
+        (app.public.get(&other, Some(&app.token("bob"))).await.status == 503).then_some(())
+    })
+    .await;
+    app.public.get(&other, Some(&app.token("bob"))).await.refused("overloaded");
+    app.settle(order, "alice", OrderStatus::Cancelled).await;
+    reading.await.unwrap().ok(200);
+    app.public.get(&other, Some(&app.token("bob"))).await.ok(200);
+}

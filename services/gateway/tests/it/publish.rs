@@ -1,0 +1,207 @@
+//! Between reserve and 202: duplicates, lost confirms, lost stock.
+
+use std::sync::Arc;
+
+use contract::events::{Change, SaleNews};
+use domain::{OrderStatus, ReservationId};
+use stock::{Peek, Reserved, StockStore};
+
+use crate::support::app::{fill, sale_id};
+use crate::support::queue::Fate;
+use crate::support::{App, Options, until};
+
+async fn all_at_once(app: &Arc<App>, ticket: &str, n: usize) -> Vec<crate::support::Answer> {
+    let tasks: Vec<_> = (0..n)
+        .map(|_| {
+            let (app, ticket) = (app.clone(), ticket.to_owned());
+            tokio::spawn(async move { app.order("alice", &ticket, 1).await })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for task in tasks {
+        answers.push(task.await.unwrap());
+    }
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_ticket_sent_a_hundred_times_at_once_is_one_order() {
+    for round in 0..5 {
+        // The last unit, under the default limit of ten requests a buyer and second.
+        let settings = vec![("SECKILL_BUYER_LIMIT", "10/1")];
+        let app = Arc::new(App::with(Options { stock: 1, settings, ..Options::default() }).await);
+        let (ticket, order) = app.ticket("alice").await;
+        let answers = all_at_once(&app, &ticket, 100).await;
+        for answer in answers {
+            assert_eq!(answer.ok(202).json()["order_id"], order.to_string(), "round {round}");
+        }
+        assert_eq!((app.reservations(), app.published()), (1, 1), "round {round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn duplicates_wait_for_the_first_and_share_its_work() {
+    let settings = vec![("SECKILL_PUBLISH_WAIT_MS", "60000")];
+    let app = Arc::new(App::with(Options { settings, ..Options::default() }).await);
+    app.queue.gate.forget_permits(usize::MAX);
+    let (ticket, _) = app.ticket("alice").await;
+    let answers = tokio::spawn({
+        let (app, ticket) = (app.clone(), ticket.clone());
+        async move { all_at_once(&app, &ticket, 50).await }
+    });
+    until("the first", async || (app.reservations() == 1).then_some(())).await;
+    app.queue.gate.add_permits(50);
+    answers.await.unwrap().into_iter().for_each(|answer| {
+        answer.ok(202);
+    });
+    assert_eq!(app.stock.reserves.load(std::sync::atomic::Ordering::SeqCst), 1);
+    assert_eq!(app.published(), 1);
+}
+
+#[tokio::test]
+async fn an_accepted_ticket_answers_its_202_again_without_asking_the_stock_to_reserve() {
+    let app = App::with(Options { stock: 1, ..Options::default() }).await;
+    let (ticket, order) = app.buy("alice").await;
+    app.broadcast(1, 9, SaleNews::SoldOut);
+    until("sold out", async || (app.ticket_answer("bob").await.status == 409).then_some(())).await;
+    let reserves = app.stock.reserves.load(std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(app.order("alice", &ticket, 1).await.ok(202).json()["status"], "queued");
+    app.settle(order, "alice", OrderStatus::PendingPayment).await;
+    assert_eq!(app.order("alice", &ticket, 1).await.ok(202).json()["status"], "pending_payment");
+    app.row(order, "alice", OrderStatus::Expired);
+    assert_eq!(app.order("alice", &ticket, 1).await.ok(202).json()["status"], "expired");
+    assert_eq!(app.stock.reserves.load(std::sync::atomic::Ordering::SeqCst), reserves);
+    assert_eq!(app.published(), 1);
+}
+
+#[tokio::test]
+async fn a_failed_publish_is_a_503_and_the_same_ticket_keeps_its_place() {
+    let app = App::with(Options { stock: 1, ..Options::default() }).await;
+    let (ticket, order) = app.ticket("alice").await;
+    app.queue.fates.lock().extend([Fate::Full]);
+    app.order("alice", &ticket, 1).await.refused("unavailable");
+    let kept = app.stock.peek(&sale_id(), ReservationId::first(order)).await.unwrap();
+    assert!(matches!(kept, Peek::Reserved(_)), "the reservation stays: {kept:?}");
+    assert_eq!(app.stock.releases.load(std::sync::atomic::Ordering::SeqCst), 0, "there is no abandon");
+    // Meanwhile the sale is sold out for everybody else.
+    let (other, _) = match app.ticket_answer("bob").await {
+        answer if answer.status == 200 => (answer.json()["ticket"].as_str().unwrap().to_owned(), ()),
+        answer => (answer.refused("sold_out").code, ()),
+    };
+    app.order("bob", &other, 1).await;
+    app.broadcast(1, 50, SaleNews::SoldOut);
+    until("the flag", async || (app.order("bob", "x", 1).await.status == 409).then_some(())).await;
+    app.order("alice", &ticket, 1).await.ok(202);
+    assert_eq!(app.reservations(), 1);
+}
+
+#[tokio::test]
+async fn a_missing_confirm_is_asked_for_once_more_under_the_same_id() {
+    let app = App::start().await;
+    for lost in [Fate::Unconfirmed, Fate::Hang] {
+        app.queue.published.lock().clear();
+        app.queue.fates.lock().extend([lost]);
+        let (ticket, order) = app.ticket("alice").await;
+        app.order("alice", &ticket, 1).await.ok(202);
+        let published: Vec<_> = app.queue.published.lock().iter().map(|m| m.order).collect();
+        assert_eq!(published, [order, order], "{lost:?}");
+    }
+}
+
+#[tokio::test]
+async fn two_missing_confirms_are_a_503_within_the_bound() {
+    let app = App::start().await;
+    for lost in [Fate::Unconfirmed, Fate::Hang] {
+        app.queue.published.lock().clear();
+        app.queue.fates.lock().extend([lost, lost]);
+        let (ticket, _) = app.ticket("alice").await;
+        let started = tokio::time::Instant::now();
+        app.order("alice", &ticket, 1).await.refused("unavailable");
+        assert!(started.elapsed() < std::time::Duration::from_secs(2), "{lost:?}");
+        assert_eq!(app.published(), 2, "once more, not again and again");
+        app.order("alice", &ticket, 1).await.ok(202);
+        let order = app.queue.published.lock()[2].order;
+        app.stock.release(&sale_id(), ReservationId::first(order)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_confirm_under_a_newer_epoch_is_no_202() {
+    let app = Arc::new(
+        App::with(Options { settings: vec![("SECKILL_PUBLISH_WAIT_MS", "60000")], ..Options::default() })
+            .await,
+    );
+    // Told by a broadcast only: the store still shows the old state.
+    app.queue.gate.forget_permits(usize::MAX);
+    let (ticket, _) = app.ticket("alice").await;
+    let placing = tokio::spawn({
+        let (app, ticket) = (app.clone(), ticket.clone());
+        async move { app.order("alice", &ticket, 1).await }
+    });
+    until("the reservation", async || (app.reservations() == 1).then_some(())).await;
+    app.stock.inner.lose_everything();
+    fill(&app.stock, 2, 0, 10).await;
+    app.broadcast(2, 1, SaleNews::Opened);
+    until("the news", async || {
+        let (ticket, _) = app.ticket("bob").await;
+        let keys = crate::support::app::TICKET_KEYS.parse().unwrap();
+        let claims = gateway::tickets::Presented::parse(&ticket).unwrap().verify(&keys).unwrap();
+        (claims.epoch.0 == 2).then_some(())
+    })
+    .await;
+    app.queue.gate.add_permits(1);
+    placing.await.unwrap().refused("unavailable");
+}
+
+#[tokio::test]
+async fn stock_lost_between_reserve_and_confirm_is_no_202() {
+    let app = App::start().await;
+    let (ticket, _) = app.ticket("alice").await;
+    *app.stock.after_reserve.lock() = Some(Box::new(|stock| stock.lose_everything()));
+    // The view is at most 50 ms old when it counts, so the publish takes longer than that.
+    app.queue.fates.lock().extend([Fate::Hang]);
+    app.order("alice", &ticket, 1).await.refused("unavailable");
+}
+
+#[tokio::test]
+async fn a_finished_reservation_without_a_row_is_unknown_and_with_one_it_is_told() {
+    let app = App::start().await;
+    let (ticket, order) = app.ticket("alice").await;
+    app.stock.script.lock().push(Reserved::Finished);
+    app.order("alice", &ticket, 1).await.refused("unavailable");
+    app.row(order, "alice", OrderStatus::Cancelled);
+    app.stock.script.lock().push(Reserved::Finished);
+    assert_eq!(app.order("alice", &ticket, 1).await.ok(202).json()["status"], "cancelled");
+    let (bobs, _) = app.ticket("bob").await;
+    app.stock.script.lock().push(Reserved::SoldOut(Change { epoch: 1, n: 5 }));
+    app.order("bob", &bobs, 1).await.refused("sold_out");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_leaves_a_ticket_that_still_works() {
+    use tokio::io::AsyncWriteExt;
+    let app = Arc::new(
+        App::with(Options {
+            stock: 1,
+            settings: vec![("SECKILL_PUBLISH_WAIT_MS", "60000")],
+            ..Options::default()
+        })
+        .await,
+    );
+    app.queue.gate.forget_permits(usize::MAX);
+    let (ticket, _) = app.ticket("alice").await;
+    let body = format!(r#"{{"ticket":"{ticket}","quantity":1}}"#);
+    let head = format!(
+        "POST {}/orders HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        crate::support::app::BUY,
+        app.token("alice"),
+        body.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(app.address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    until("the reservation", async || (app.reservations() == 1).then_some(())).await;
+    drop(stream);
+    app.queue.gate.add_permits(10);
+    app.order("alice", &ticket, 1).await.ok(202);
+    assert_eq!(app.reservations(), 1);
+}

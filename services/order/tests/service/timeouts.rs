@@ -1,0 +1,88 @@
+//! The timeout job and the provider it asks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use axum::http::Method;
+use contract::api::PaymentStarted;
+use contract::internal::OnBehalfOf;
+use domain::OrderStatus;
+use order::order_store::OrderStore;
+use order::payment::{Charge, ChargeStatus, PaymentProvider, ProviderError};
+
+use super::app::{App, Wishes, buyer, id, until};
+
+/// A provider that opens charges and then is gone.
+#[derive(Default)]
+struct Unreachable {
+    asked: AtomicU32,
+}
+
+#[async_trait]
+impl PaymentProvider for Unreachable {
+    async fn open(&self, charge: &Charge) -> Result<String, ProviderError> {
+        Ok(format!("/pay/{}", charge.reference))
+    }
+
+    async fn status(&self, _: &str) -> Result<ChargeStatus, ProviderError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        Err(ProviderError("no route".into()))
+    }
+
+    async fn refund(&self, _: &str, _: i64, _: &str) -> Result<(), ProviderError> {
+        Err(ProviderError("no route".into()))
+    }
+}
+
+async fn begin(app: &App, n: u32, who: &str) -> PaymentStarted {
+    let path = format!("/internal/v1/orders/{}/payment", id(n));
+    app.http.call(Method::POST, &path, &OnBehalfOf { buyer: buyer(who) }).await.unwrap()
+}
+
+#[tokio::test]
+async fn unpaid_orders_expire_and_their_units_sell_again() {
+    let app = App::start(Wishes::default()).await;
+    app.put_sale(1, 1).await;
+    app.place(1, "ada").await;
+    app.pass_deadline();
+    app.until_status(1, OrderStatus::Expired).await;
+    app.place(2, "bob").await;
+    app.end().await;
+}
+
+#[tokio::test]
+async fn a_lost_webhook_is_made_good_at_the_deadline() {
+    let app = App::start(Wishes { webhooks_lost: true, ..Wishes::default() }).await;
+    app.put_sale(2, 1).await;
+    app.place(1, "ada").await;
+    app.place(2, "bob").await;
+    let paid = begin(&app, 1, "ada").await;
+    begin(&app, 2, "bob").await;
+    app.press(&paid.payment_url, "succeed").await;
+    assert_eq!(app.status(1).await, Some(OrderStatus::PendingPayment), "the webhook is lost");
+    app.pass_deadline();
+    app.until_status(1, OrderStatus::Paid).await;
+    app.until_status(2, OrderStatus::Expired).await;
+    app.end().await;
+}
+
+#[tokio::test]
+async fn an_unreachable_provider_delays_an_expiry_for_a_bounded_time() {
+    let provider = Arc::new(Unreachable::default());
+    let app = App::start(Wishes { provider: Some(provider.clone()), ..Wishes::default() }).await;
+    app.put_sale(2, 1).await;
+    app.place(1, "ada").await;
+    app.place(2, "bob").await;
+    begin(&app, 1, "ada").await;
+    app.pass_deadline();
+    app.until_status(2, OrderStatus::Expired).await;
+    let before = provider.asked.load(Ordering::SeqCst);
+    until("it was asked again and again", || async { provider.asked.load(Ordering::SeqCst) > before + 2 })
+        .await;
+    assert_eq!(app.status(1).await, Some(OrderStatus::PendingPayment));
+    app.pass(120_000);
+    app.until_status(1, OrderStatus::Expired).await;
+    assert_eq!(app.store.overdue(1).await.unwrap(), []);
+    app.end().await;
+}

@@ -166,6 +166,7 @@ impl Market {
     fn refused(&self, success: u16, reply: &Reply, quantity: u32) -> Kind {
         let kind = Kind::of_purchase(success, reply.status, &reply.body);
         self.tally.count(kind);
+        self.tally.explain(kind, reply.status, &reply.body);
         match kind {
             Kind::SoldOut | Kind::NotEnough => self.tally.demanded(quantity),
             Kind::Busy | Kind::Broken => self.tally.unknown(quantity),

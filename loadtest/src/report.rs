@@ -101,6 +101,7 @@ impl Report<'_> {
             "title": self.title,
             "passed": self.verdict.as_ref().map(Verdict::passed),
             "answers": answers,
+            "refused_as": self.tally.map(Tally::explained),
             "latency_us": latency,
             "rates": self.rates,
             "extra": extra,
@@ -126,18 +127,25 @@ fn answers(tally: &Tally) -> String {
     for kind in Kind::ALL {
         let _ = writeln!(text, "  {:<32} {:>10}", kind.text(), tally.of(*kind));
     }
+    for (answer, count) in tally.explained() {
+        let _ = writeln!(text, "    of these {answer:<21} {count:>10}");
+    }
     text
 }
 
 const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999)];
 
 fn latencies(tally: &Tally) -> String {
+    let timed = |series: &&Series| tally.latency(**series, |h| !h.is_empty());
+    if !Series::ALL.iter().any(|series| timed(&series)) {
+        return String::new();
+    }
     let mut text = format!("\n{:<14}", "latency, ms");
     for (name, _) in QUANTILES {
         let _ = write!(text, "{name:>9}");
     }
     let _ = writeln!(text, "{:>9}{:>12}", "max", "count");
-    for series in Series::ALL {
+    for series in Series::ALL.iter().filter(timed) {
         let line = tally.latency(*series, |h| {
             // Microseconds below two minutes are exact in a float.
             #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]

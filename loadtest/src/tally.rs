@@ -1,5 +1,6 @@
 //! What came back, counted while the storm runs.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,6 +11,8 @@ use crate::http::body;
 
 /// Longest latency told apart, in microseconds.
 const LATENCY_US_MAX: u64 = 120_000_000;
+/// Codes of rare answers told apart: the contract has fewer.
+const CODES_MAX: usize = 64;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
@@ -135,6 +138,7 @@ pub(crate) struct Wishes {
 pub(crate) struct Tally {
     counts: [AtomicU64; Kind::ALL.len()],
     latency_us: [Mutex<Histogram<u64>>; Series::ALL.len()],
+    refused_as: Mutex<BTreeMap<String, u64>>,
     /// Units wanted.
     pub(crate) wishes: Wishes,
 }
@@ -149,6 +153,7 @@ impl Tally {
         Self {
             counts: std::array::from_fn(|_| AtomicU64::new(0)),
             latency_us: std::array::from_fn(|_| histogram()),
+            refused_as: Mutex::default(),
             wishes: Wishes::default(),
         }
     }
@@ -156,6 +161,23 @@ impl Tally {
     /// Counts an answer.
     pub(crate) fn count(&self, kind: Kind) {
         self.counts[kind as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Remembers what a rare answer said: its status and its problem's code.
+    pub(crate) fn explain(&self, kind: Kind, status: u16, answer: &[u8]) {
+        if !matches!(kind, Kind::Refused | Kind::Wrong | Kind::Closed) {
+            return;
+        }
+        let code = body::text(answer, "code").unwrap_or_default();
+        let mut refused = self.refused_as.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.len() < CODES_MAX {
+            *refused.entry(format!("{status} {code}")).or_default() += 1;
+        }
+    }
+
+    /// The rare answers by status and code.
+    pub(crate) fn explained(&self) -> BTreeMap<String, u64> {
+        self.refused_as.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many answers of this kind came.
@@ -208,6 +230,18 @@ mod tests {
         assert_eq!(kind(contract::Code::Overloaded), Kind::Busy);
         assert_eq!(Kind::of_purchase(202, 202, b""), Kind::Accepted);
         assert_eq!(Kind::of_purchase(202, 200, b""), Kind::Wrong, "an order is a 202 or nothing");
+    }
+
+    #[test]
+    fn rare_answers_are_told_by_their_code() {
+        let tally = Tally::new();
+        let problem =
+            serde_json::to_vec(&contract::Problem::new(contract::Code::InvalidTicket, "x")).unwrap();
+        tally.explain(Kind::Refused, 422, &problem);
+        tally.explain(Kind::Refused, 422, &problem);
+        tally.explain(Kind::SoldOut, 409, b"");
+        let told: Vec<(String, u64)> = tally.explained().into_iter().collect();
+        assert_eq!(told, [("422 invalid_ticket".to_owned(), 2)]);
     }
 
     #[test]

@@ -113,6 +113,9 @@ pub(super) async fn persist(
         let reply = ask(user, request).await?;
         let kind = reply.as_ref().map_or(Kind::Broken, &meaning);
         stage.tally.count(kind);
+        if let Some(reply) = &reply {
+            stage.tally.explain(kind, reply.status, &reply.body);
+        }
         if !kind.is_retry() {
             return Ok((reply, kind, unclear));
         }

@@ -116,10 +116,11 @@ impl Player<'_> {
             let sent = Instant::now();
             let answer = self.connection.exchange(&self.request).await;
             let (kind, pause) = match answer {
-                Ok(answer) => (
-                    Kind::of_purchase(success, answer.status, self.connection.body()),
-                    retry_wait(answer.retry_after_s),
-                ),
+                Ok(answer) => {
+                    let kind = Kind::of_purchase(success, answer.status, self.connection.body());
+                    self.crowd.tally.explain(kind, answer.status, self.connection.body());
+                    (kind, retry_wait(answer.retry_after_s))
+                }
                 Err(_) => (Kind::Broken, Duration::from_millis(BROKEN_PAUSE_MS)),
             };
             self.crowd.tally.count(kind);

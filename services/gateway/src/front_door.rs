@@ -16,7 +16,7 @@ use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use contract::Code;
-use service_kit::http::{RequestId, X_REQUEST_ID};
+use service_kit::http::X_REQUEST_ID;
 use tower::{Service, ServiceExt};
 
 use crate::gateway::Gateway;
@@ -72,7 +72,7 @@ impl FrontDoor {
         if let Some(sale) = gate_of(&request) {
             return routes::gate(&self.gateway, sale).await;
         }
-        request.extensions_mut().insert(RequestId(id.clone()));
+        request.headers_mut().insert(X_REQUEST_ID, id.clone());
         if request.method() != Method::GET {
             request = match body::buffered(request, self.gateway.limits.body_timeout).await {
                 Ok(request) => request,

@@ -32,19 +32,18 @@ impl Gateway {
     /// # Errors
     /// 404, also for another buyer's; 503 when the store or the ledger cannot say.
     pub async fn order_of(&self, buyer: &BuyerId, order: OrderId) -> Result<Order, ApiError> {
-        match self.accepted.get(order).and_then(|known| self.catalogue.by_slot(known.slot)) {
-            Some(sale) => match self.reservation(&sale, order).await {
-                Found::Queued(queued, whose) => theirs(*queued, &whose, buyer),
-                Found::AskTheLedger => match self.upstream.row(order).await? {
-                    Some(row) => theirs(row.order, &row.buyer, buyer),
-                    None => Err(self.absent(&sale).await),
-                },
-                Found::Unknown => match self.upstream.row(order).await? {
-                    Some(row) => theirs(row.order, &row.buyer, buyer),
-                    None => Err(unknown()),
-                },
-            },
-            None => self.search(buyer, order).await,
+        let Some(known) = self.accepted.get(order) else { return self.search(buyer, order).await };
+        let Some(sale) = self.catalogue.by_slot(known.slot) else { return self.search(buyer, order).await };
+        let store_cannot_say = match self.reservation(&sale, order).await {
+            Found::Queued(queued, whose) => return theirs(*queued, &whose, buyer),
+            Found::AskTheLedger => false,
+            Found::Unknown => true,
+        };
+        match self.upstream.row(order).await? {
+            Some(row) => theirs(row.order, &row.buyer, buyer),
+            // What was accepted here exists, even while nobody can say where it stands.
+            None if known.confirmed || store_cannot_say => Err(unknown()),
+            None => Err(self.absent(&sale).await),
         }
     }
 

@@ -143,7 +143,7 @@ fn parse(line: &str, data: &Path) -> Option<Happening> {
         |from_end: usize| arguments.trim_end_matches(')').rsplit(", ").nth(from_end)?.parse::<usize>().ok();
     match call {
         "pwrite64" => {
-            Some(Happening::Write { file: path()?, at: number(0)?, bytes: strings(arguments), began, ended })
+            Some(Happening::Write { file: path()?, at: number(0)?, bytes: strings(arguments), ended })
         }
         "ftruncate" => Some(Happening::Truncate { file: path()?, len: number(0)?, ended }),
         "fdatasync" | "fsync" => Some(Happening::Sync { file: path()?, began, ended }),

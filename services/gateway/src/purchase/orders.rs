@@ -54,12 +54,16 @@ struct Request<'a> {
 impl Request<'_> {
     /// Whether this gateway has accepted the ticket, or works on it right now.
     fn is_under_way(&self) -> bool {
-        let confirmed = self.known().is_some_and(|known| known.confirmed);
-        confirmed || self.presented.is_some_and(|ticket| self.gateway.flights.has(ticket.order()))
+        self.confirmed().is_some()
+            || self.presented.is_some_and(|ticket| self.gateway.flights.has(ticket.order()))
     }
 
     fn known(&self) -> Option<Known> {
         self.gateway.accepted.get(self.presented?.order())
+    }
+
+    fn confirmed(&self) -> Option<Known> {
+        self.known().filter(|known| known.confirmed)
     }
 
     /// The same answer as before, whatever the sale's state and however many ask; only who asks is
@@ -106,11 +110,16 @@ impl Request<'_> {
     /// Takes the ticket's flight: as the first, or behind whoever is.
     async fn fly(&self, claims: Claims) -> Result<Answer, Answer> {
         for _ in 0..BOARDINGS_MAX {
-            if let Some(known) = self.known().filter(|known| known.confirmed) {
+            if let Some(known) = self.confirmed() {
                 return self.present(&claims, known).await;
             }
             match self.gateway.flights.board(claims.order, self.quantity) {
                 Boarding::Lead(lead) => {
+                    // The last flight may have landed between that look and this one's start.
+                    if let Some(known) = self.confirmed() {
+                        drop(lead);
+                        return self.present(&claims, known).await;
+                    }
                     let units = self.units().ok_or(Refusal::new(Code::InvalidQuantity))?;
                     let _share =
                         self.sale.bulkhead.try_acquire().map_err(|_| Refusal::new(Code::Overloaded))?;

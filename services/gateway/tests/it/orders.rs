@@ -138,59 +138,38 @@ fn told(order: OrderId) -> Arc<Event> {
 
 #[tokio::test]
 async fn a_stream_tells_the_present_state_and_every_change_and_ends_with_the_last() {
-    let app = Arc::new(App::start().await);
+    let app = App::start().await;
     let (_, order) = app.buy("alice").await;
-    let reading = tokio::spawn({
-        let app = app.clone();
-        async move { app.public.get(&format!("/api/v1/orders/{order}/events"), Some(&app.token("alice"))).await }
-    });
-    until("the stream", async || (streams(&app).await > 0.5).then_some(())).await;
+    let path = format!("/api/v1/orders/{order}/events");
+    let mut stream = app.public.stream(&path, &app.token("alice")).await;
+    assert!(stream.reads("\"status\":\"queued\"").await);
     app.settle(order, "alice", OrderStatus::PendingPayment).await;
+    let told_at = tokio::time::Instant::now();
     app.bus.events.send(told(order)).unwrap();
-    // Not before the change was read could another one be mistaken for it.
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert!(stream.reads("\"status\":\"pending_payment\"").await);
+    assert!(told_at.elapsed() < std::time::Duration::from_millis(900), "woken, not polled");
+    // The last change is not told to anybody: the stream looks by itself.
     app.row(order, "alice", OrderStatus::Paid);
-    app.bus.events.send(told(order)).unwrap();
-    let answer = reading.await.unwrap().ok(200);
-    assert_eq!(answer.header("content-type"), Some("text/event-stream"));
-    let text = String::from_utf8(answer.body.to_vec()).unwrap();
-    let states: Vec<_> = ["queued", "pending_payment", "paid"]
-        .iter()
-        .map(|s| text.find(&format!("\"status\":\"{s}\"")))
-        .collect();
-    assert!(states.iter().all(Option::is_some) && states.is_sorted(), "{text}");
-    assert_eq!(text.matches("event: status").count(), 3, "{text}");
-    until("no stream", async || (streams(&app).await < 0.5).then_some(())).await;
-}
-
-/// Open streams, as the metrics tell; other tests of this process have none.
-async fn streams(app: &App) -> f64 {
-    let text = app.admin.get("/metrics", None).await.ok(200).body;
-    let text = String::from_utf8_lossy(&text);
-    let line = text.lines().find(|line| line.starts_with("gateway_event_streams "));
-    line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or(0.0)
+    assert!(stream.reads("\"status\":\"paid\"").await);
+    assert!(!stream.reads("more").await, "it ends");
+    assert_eq!(stream.read.matches("event: status").count(), 3, "{}", stream.read);
 }
 
 #[tokio::test]
 async fn streams_are_capped() {
-    let app = Arc::new(
-        App::with(Options { settings: vec![("SECKILL_STREAMS_MAX", "1")], ..Options::default() }).await,
-    );
-    let (_, order) = app.buy("alice").await;
-    let path = format!("/api/v1/orders/{order}/events");
-    let reading = tokio::spawn({
-        let (app, path) = (app.clone(), path.clone());
-        async move { app.public.get(&path, Some(&app.token("alice"))).await }
-    });
-    let (_, done) = app.buy("bob").await;
+    let settings = vec![("SECKILL_STREAMS_MAX", "1")];
+    let app = App::with(Options { settings, ..Options::default() }).await;
+    let ((_, order), (_, done)) = (app.buy("alice").await, app.buy("bob").await);
+    let mut first = app.public.stream(&format!("/api/v1/orders/{order}/events"), &app.token("alice")).await;
+    assert!(first.reads("queued").await);
     app.settle(done, "bob", OrderStatus::Cancelled).await;
     let other = format!("/api/v1/orders/{done}/events");
-    until("the cap", async || {
-        (app.public.get(&other, Some(&app.token("bob"))).await.status == 503).then_some(())
-    })
-    .await;
     app.public.get(&other, Some(&app.token("bob"))).await.refused("overloaded");
     app.settle(order, "alice", OrderStatus::Cancelled).await;
-    reading.await.unwrap().ok(200);
-    app.public.get(&other, Some(&app.token("bob"))).await.ok(200);
+    assert!(first.reads("cancelled").await);
+    assert!(!first.reads("more").await, "it ends");
+    until("room", async || {
+        (app.public.get(&other, Some(&app.token("bob"))).await.status == 200).then_some(())
+    })
+    .await;
 }

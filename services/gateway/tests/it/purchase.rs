@@ -53,8 +53,13 @@ async fn before_the_opening_there_is_no_path_no_ticket_and_no_order() {
     // Also for somebody who guessed the path, to the last millisecond by the store's clock.
     app.ticket_answer("alice").await.refused("not_open");
     app.clock.advance(9_999);
-    tokio::time::sleep(std::time::Duration::from_millis(60)).await;
-    app.ticket_answer("alice").await.refused("not_open");
+    let looks = || app.stock.views.load(std::sync::atomic::Ordering::SeqCst);
+    let before = looks();
+    until("a fresh look at the store", async || {
+        app.ticket_answer("alice").await.refused("not_open");
+        (looks() > before).then_some(())
+    })
+    .await;
     app.order("alice", "made-up", 1).await.refused("not_open");
     app.clock.advance(1);
     until("the opening", async || (gate().await.json()["state"] == "open").then_some(())).await;

@@ -163,6 +163,7 @@ async fn a_store_that_does_not_answer_or_does_not_know_fails_closed() {
     let (ticket, _) = app.ticket("alice").await;
     app.stock.unreachable.store(true, std::sync::atomic::Ordering::SeqCst);
     app.order("alice", &ticket, 1).await.refused("unavailable");
+    assert_eq!(app.published(), 0, "what is not known to be reserved is not published");
     until("a stale view", async || (app.ticket_answer("alice").await.status == 503).then_some(())).await;
     app.public.get("/api/v1/sales/sale-1/gate", None).await.refused("unavailable");
     until("not ready", async || (!app.health.is_ready()).then_some(())).await;

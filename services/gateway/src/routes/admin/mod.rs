@@ -15,7 +15,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use service_kit::Secret;
 use service_kit::health::{Health, routes as health_routes};
-use service_kit::http::{ApiError, problem_fallbacks, require_bearer, with_request_id};
+use service_kit::http::{
+    ApiError, RequestId, X_REQUEST_ID, problem_fallbacks, require_bearer, with_request_id,
+};
 use service_kit::telemetry::Metrics;
 
 use super::Shared;
@@ -41,14 +43,18 @@ pub(crate) fn router(gateway: &Arc<Gateway>, token: &Secret, health: &Health, me
         .with_state(gateway.clone());
     let wait = gateway.limits.body_timeout;
     let guarded = problem_fallbacks(api)
-        .layer(from_fn_with_state(wait, whole_body))
+        .layer(from_fn_with_state(wait, prepared))
         .layer(from_fn_with_state(token.clone(), require_bearer));
     health_routes(health, metrics)
         .fallback_service(guarded)
         .layer(from_fn_with_state(gateway.request_ids.clone(), with_request_id))
 }
 
-async fn whole_body(State(wait): State<Duration>, request: Request, next: Next) -> Response {
+/// What stands behind this waits for no client, and sees the request's id as a header to pass on.
+async fn prepared(State(wait): State<Duration>, mut request: Request, next: Next) -> Response {
+    if let Some(RequestId(id)) = request.extensions().get::<RequestId>().cloned() {
+        request.headers_mut().insert(X_REQUEST_ID, id);
+    }
     match body::buffered(request, wait).await {
         Ok(request) => next.run(request).await,
         Err(error) => error.into_response(),

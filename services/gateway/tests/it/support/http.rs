@@ -3,6 +3,7 @@
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use bytes::Bytes;
 use contract::Problem;
+use http_body_util::BodyExt;
 use serde_json::Value;
 use service_kit::http::HttpClient;
 
@@ -70,6 +71,15 @@ impl Client {
         Answer { status: reply.status, headers: reply.headers, body: reply.body }
     }
 
+    /// A stream of events, as it comes in.
+    pub async fn stream(&self, path: &str, token: &str) -> Stream {
+        let response = self.0.stream(Method::GET, path, authorized(Some(token)), Bytes::new()).await;
+        let response = response.expect("an answer");
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
+        Stream { body: response.into_body(), read: String::new() }
+    }
+
     pub async fn get(&self, path: &str, token: Option<&str>) -> Answer {
         self.send(Method::GET, path, authorized(token), &[]).await
     }
@@ -87,4 +97,26 @@ pub fn authorized(token: Option<&str>) -> HeaderMap {
         headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
     }
     headers
+}
+
+/// A stream of events.
+pub struct Stream {
+    body: axum::body::Body,
+    /// All that came so far.
+    pub read: String,
+}
+
+impl Stream {
+    /// Reads until this text has come; false if the stream ended before.
+    pub async fn reads(&mut self, text: &str) -> bool {
+        let reading = async {
+            while !self.read.contains(text) {
+                let Some(frame) = self.body.frame().await else { return false };
+                let data = frame.expect("a whole stream").into_data().unwrap_or_default();
+                self.read.push_str(&String::from_utf8_lossy(&data));
+            }
+            true
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(5), reading).await.expect("in time")
+    }
 }

@@ -38,7 +38,7 @@ pub(in crate::order_store) async fn a_batch_that_comes_again_changes_nothing(ben
 }
 
 pub(in crate::order_store) async fn known_orders_in_a_batch_leave_the_units_to_the_new_ones(bench: Bench) {
-    let bench = bench.with_sale(2, 1).await;
+    let bench = bench.with_sale(2, 2).await;
     bench.commit(&[order(1, "a", 1)]).await;
     bench.commit(&[order(1, "a", 1), order(2, "b", 1)]).await;
     assert_eq!(bench.status(2).await, OrderStatus::PendingPayment, "a redelivery must not cost a unit");

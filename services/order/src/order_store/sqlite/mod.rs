@@ -43,6 +43,9 @@ const READERS_MAX: u32 = 4;
 const WRITER_CACHE_KIB: u32 = 4096;
 /// Page cache of each reader, in KiB.
 const READER_CACHE_KIB: u32 = 512;
+/// Rows the engine's thread may be ahead of whoever reads them: a batch's worth, so that the two do not
+/// wake each other row by row.
+const ROWS_AHEAD_MAX: usize = 512;
 /// How long to wait for another process's write lock, in milliseconds.
 const BUSY_MS_MAX: u64 = 5_000;
 /// How long to wait for a reader, in milliseconds.
@@ -94,6 +97,7 @@ impl SqliteStore {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(synchronous)
+            .row_buffer_size(ROWS_AHEAD_MAX)
             .busy_timeout(options.busy);
         let pool = |cache_kib: u32, connections| {
             SqlitePoolOptions::new()

@@ -19,6 +19,9 @@ const EVENTS_MAX: usize = 8;
 const DELIVER_MAX: usize = 500;
 /// Notices published at once.
 const PUBLISHING_MAX: usize = 256;
+/// Notices written in a second at most. Nobody waits for an e-mail by the millisecond, but everybody waits
+/// for the order behind it: in a storm the backlog stays in the queue as events of hundreds of orders.
+const NOTICES_PER_S_MAX: u32 = 2_000;
 /// Waiting time after something failed.
 const RETRY_MS: u64 = 500;
 
@@ -60,7 +63,15 @@ async fn write_round(bus: &Arc<dyn EventBus>, shutdown: &CancellationToken) -> R
         let last = last_tag(&batch);
         let events: Vec<Event> = readable(&mut *consumer, batch).await?;
         for event in &events {
-            publish_all(bus, compose::notices(event)).await?;
+            let notices = compose::notices(event);
+            let turn =
+                Duration::from_secs(1) * u32::try_from(notices.len()).unwrap_or(u32::MAX) / NOTICES_PER_S_MAX;
+            // Both, so that the pace counts from the start and shutting down does not wait for it.
+            let paced = async {
+                tokio::select! { () = tokio::time::sleep(turn) => {}, () = shutdown.cancelled() => {} }
+            };
+            let (published, ()) = tokio::join!(publish_all(bus, notices), paced);
+            published?;
         }
         // Acknowledged only now: a crash before this writes the same notices, ids included, again.
         consumer.ack_through(last).await?;

@@ -1,0 +1,127 @@
+//! The whole platform in one process, from the outside: a buyer's journey, a restart, a refused start.
+
+mod buyer;
+mod stage;
+
+use contract::api::{AdminOrder, AdminSale, Audit, Ledger, Mailbox, OrderList, Restock};
+use domain::OrderStatus;
+use hyper::Method;
+
+use stage::{Stage, settings};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unit_is_bought_paid_told_of_and_refunded() {
+    let stage = Stage::start().await;
+    let sale = stage.sale("journey", 1, 600).await;
+    let ann = stage.buyer("ann").await;
+    let order = ann.buy(&sale, 1).await.expect("the only unit");
+    stage.until("committed", async || ann.status(order).await == OrderStatus::PendingPayment).await;
+    assert_eq!(ann.pay(order, "succeed").await, 303);
+    stage.until("paid", async || ann.status(order).await == OrderStatus::Paid).await;
+    let bob = stage.buyer("bob").await;
+    assert_eq!(bob.buy(&sale, 1).await.unwrap_err(), "sold_out");
+    stage
+        .until("told", async || {
+            let mailbox: Mailbox = ann.get("/api/v1/demo/mailbox").await;
+            mailbox.notices.iter().any(|n| n.subject.contains("payment has arrived"))
+        })
+        .await;
+    let refunded: AdminOrder = stage.post(&format!("/admin/v1/orders/{order}/refund"), &()).await;
+    assert_eq!(refunded.order.status, OrderStatus::Refunded);
+    assert_eq!(refunded.refunds.len(), 1, "one refund for one capture");
+    stage.until("on sale again", async || bob.buy(&sale, 1).await.is_ok()).await;
+    stage.until("at rest", async || stage.ledger("journey").await.consistent).await;
+    let audit: Audit = stage.get("/admin/v1/audit").await;
+    assert!(audit.ok, "{:?}", audit.findings);
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unpaid_order_expires_and_its_unit_sells_again() {
+    let stage = Stage::start().await;
+    let sale = stage.sale("unpaid", 1, 1).await;
+    let (ann, bob) = (stage.buyer("ann").await, stage.buyer("bob").await);
+    let order = ann.buy(&sale, 1).await.expect("the only unit");
+    stage.until("expired", async || ann.status(order).await == OrderStatus::Expired).await;
+    stage.until("sold again", async || bob.buy(&sale, 1).await.is_ok()).await;
+    let list: OrderList = ann.get("/api/v1/orders").await;
+    assert_eq!(list.orders.len(), 1);
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_that_comes_late_takes_a_unit_if_there_is_one() {
+    let stage = Stage::start().await;
+    let sale = stage.sale("late", 1, 1).await;
+    let ann = stage.buyer("ann").await;
+    let order = ann.buy(&sale, 1).await.expect("the only unit");
+    stage.until("committed", async || ann.status(order).await == OrderStatus::PendingPayment).await;
+    assert_eq!(ann.pay(order, "late").await, 303);
+    stage.until("expired", async || ann.status(order).await == OrderStatus::Expired).await;
+    stage.until("paid after all", async || ann.status(order).await == OrderStatus::Paid).await;
+    stage.until("at rest", async || stage.ledger("late").await.consistent).await;
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_rebuilds_the_stock_from_the_ledger_and_goes_on_selling() {
+    let stage = Stage::start().await;
+    let sale = stage.sale("restart", 3, 600).await;
+    let ann = stage.buyer("ann").await;
+    let order = ann.buy(&sale, 1).await.expect("a unit");
+    let stage = stage.restart().await;
+    let ann = stage.buyer("ann").await;
+    stage.until("known again", async || ann.status(order).await == OrderStatus::PendingPayment).await;
+    let bob = stage.buyer("bob").await;
+    stage.until("selling again", async || bob.buy(&sale, 1).await.is_ok()).await;
+    assert_eq!(ann.buy(&sale, 1).await.unwrap_err(), "limit_reached", "buyers' units are rebuilt too");
+    let ledger: Ledger = stage.ledger("restart").await;
+    assert!(ledger.epoch > 1, "a rebuilt sale has a higher epoch");
+    let restocked: AdminSale = stage.post("/admin/v1/sales/restart/restock", &Restock { quantity: 2 }).await;
+    assert_eq!(restocked.sale.stock, 5);
+    stage.until("at rest", async || stage.ledger("restart").await.consistent).await;
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_hold_resume_and_end_a_sale() {
+    let stage = Stage::start().await;
+    let sale = stage.sale("held", 5, 600).await;
+    let ann = stage.buyer("ann").await;
+    let act = async |what: &str| {
+        let state: AdminSale = stage.post(&format!("/admin/v1/sales/held/{what}"), &()).await;
+        state.state
+    };
+    assert_eq!(act("pause").await, "paused");
+    stage.until("held", async || ann.buy(&sale, 1).await == Err("paused".into())).await;
+    assert_eq!(act("resume").await, "open");
+    stage.until("resumed", async || ann.buy(&sale, 1).await.is_ok()).await;
+    assert_eq!(act("end").await, "ended");
+    let bob = stage.buyer("bob").await;
+    stage.until("ended", async || bob.buy(&sale, 1).await == Err("ended".into())).await;
+    let refused = stage.admin.send(
+        Method::POST,
+        "/admin/v1/sales/held/restock",
+        stage::json_headers(),
+        r#"{"quantity":1}"#.into(),
+    );
+    assert_eq!(refused.await.unwrap().status, 409, "an ended sale is not restocked");
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_start_that_cannot_work_names_the_setting() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, value) in [
+        ("SECKILL_STOCK_URL", "memcached://here"),
+        ("SECKILL_QUEUE_URL", "kafka://user:password@here"),
+        ("SECKILL_DATABASE_URL", "mysql://user:password@here/db"),
+        ("SECKILL_JWT_SECRET", ""),
+        ("SECKILL_BUYER_LIMIT", "many"),
+    ] {
+        let settings = settings(folder.path()).with(name, value);
+        let Err(error) = seckill::start(&settings, Default::default()).await else { panic!("{name} passed") };
+        assert!(error.to_string().starts_with(&format!("{name}: ")), "{error}");
+        assert!(!error.to_string().contains("password"), "{error}");
+    }
+}

@@ -3,8 +3,10 @@
 //! The services are the very ones that also run alone. They speak to each other over loopback HTTP with
 //! a token of this process, so nothing here is a shortcut that the separate services lack.
 
+mod back_office;
 pub mod demo;
 mod parts;
 mod platform;
+mod services;
 
 pub use platform::{Running, start};

@@ -10,7 +10,10 @@ use service_kit::{Settings, SettingsError};
 use stock::{MemoryStock, StockStore};
 
 /// The stock store of `SECKILL_STOCK_URL`.
-pub(crate) fn stock(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Arc<dyn StockStore>, SettingsError> {
+pub(crate) fn stock(
+    settings: &Settings,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn StockStore>, SettingsError> {
     const NAME: &str = "SECKILL_STOCK_URL";
     match settings.required(NAME)? {
         "memory:" => Ok(Arc::new(MemoryStock::new(clock))),
@@ -29,7 +32,8 @@ pub(crate) async fn broker(
         other => return Err(SettingsError::bad(NAME, unknown(other, "embedded:")).into()),
     }
     let lanes = settings.number("SECKILL_LANES", 1, 1024)?;
-    let options = EmbeddedOptions { lanes: u16::try_from(lanes).unwrap_or(u16::MAX), ..EmbeddedOptions::default() };
+    let options =
+        EmbeddedOptions { lanes: u16::try_from(lanes).unwrap_or(u16::MAX), ..EmbeddedOptions::default() };
     let path = data_dir(settings)?.join("queue.db");
     EmbeddedBroker::open(&path, options, clock)
         .await

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use contract::api::SaleList;
@@ -30,6 +31,8 @@ pub(crate) struct Listing {
 /// The catalogue.
 pub(crate) struct Catalogue {
     now: ArcSwap<Listing>,
+    /// Whether inventory has been heard at all: before that, a sale that is not here is not unknown.
+    heard: AtomicBool,
     learning: Mutex<()>,
     lanes: u16,
     limits: Limits,
@@ -46,7 +49,13 @@ impl Catalogue {
             all: Vec::new(),
             document: Document::json(&SaleList { sales: Vec::new() }),
         };
-        Self { now: ArcSwap::from_pointee(empty), learning: Mutex::new(()), lanes, limits, ticks }
+        let heard = AtomicBool::new(false);
+        Self { now: ArcSwap::from_pointee(empty), heard, learning: Mutex::new(()), lanes, limits, ticks }
+    }
+
+    /// Whether what is missing here is known to be missing.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.heard.load(Ordering::Acquire)
     }
 
     /// The sale of this id.
@@ -88,6 +97,7 @@ impl Catalogue {
         if changed {
             self.now.store(Arc::new(Listing::of(all)));
         }
+        self.heard.store(true, Ordering::Release);
     }
 }
 

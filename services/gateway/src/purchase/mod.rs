@@ -62,7 +62,8 @@ async fn purchase(gateway: &Gateway, slug: &str, step: Step, caller: &Caller<'_>
     let Some(sale) = gateway.catalogue.by_slug(slug) else {
         // Guessing slugs is bounded as everything else that strangers do.
         let limited = gateway.identify(caller).err().filter(|r| r.code == Code::RateLimited);
-        return limited.unwrap_or(Refusal::new(Code::UnknownPath)).into();
+        let unknown = if gateway.catalogue.is_complete() { Code::UnknownPath } else { Code::Unavailable };
+        return limited.unwrap_or(Refusal::new(unknown)).into();
     };
     let answer = match step {
         Step::Ticket => tickets::issue(gateway, &sale, caller).await,

@@ -111,6 +111,9 @@ pub(super) async fn index(State(gateway): Shared, headers: HeaderMap) -> Respons
 pub(super) async fn sale(State(gateway): Shared, Segment(sale): Segment, headers: HeaderMap) -> Response {
     match gateway.catalogue.by_id(&sale) {
         Some(_) => gateway.pages.answer("sale.html", &headers).unwrap_or_default(),
+        None if !gateway.catalogue.is_complete() => {
+            gateway.pages.with_status(StatusCode::SERVICE_UNAVAILABLE, "busy.html")
+        }
         None => gateway.pages.with_status(StatusCode::NOT_FOUND, "404.html"),
     }
 }

@@ -12,6 +12,9 @@ use crate::purchase::Refusal;
 
 /// `GET /api/v1/sales`
 pub(super) async fn list(State(gateway): Shared, headers: HeaderMap) -> Response {
+    if !gateway.catalogue.is_complete() {
+        return no_such_sale(&gateway).into_response();
+    }
     gateway.catalogue.listing().document.answer(&headers)
 }
 
@@ -19,7 +22,7 @@ pub(super) async fn list(State(gateway): Shared, headers: HeaderMap) -> Response
 pub(super) async fn one(State(gateway): Shared, Segment(sale): Segment, headers: HeaderMap) -> Response {
     match gateway.catalogue.by_id(&sale) {
         Some(sale) => sale.terms().document.answer(&headers),
-        None => no_such_sale().into_response(),
+        None => no_such_sale(&gateway).into_response(),
     }
 }
 
@@ -30,7 +33,9 @@ pub(super) async fn gate(State(gateway): Shared, Segment(sale): Segment) -> Resp
 
 /// The gate of the sale with this id.
 pub(crate) async fn gate_of(gateway: &Gateway, sale: &str) -> Response {
-    let Some(sale) = gateway.catalogue.by_id(sale) else { return no_such_sale().into_response() };
+    let Some(sale) = gateway.catalogue.by_id(sale) else {
+        return no_such_sale(gateway).into_response();
+    };
     let Ok(gate) = sale.gate(&*gateway.stock).await else {
         return Refusal::new(Code::Unavailable).into_response();
     };
@@ -41,6 +46,11 @@ pub(crate) async fn gate_of(gateway: &Gateway, sale: &str) -> Response {
     response
 }
 
-fn no_such_sale() -> ApiError {
-    ApiError::new(Code::SaleNotFound, "No sale has this id.")
+/// A gateway that has just started, and has not heard from inventory, must not say that a sale is not there.
+fn no_such_sale(gateway: &Gateway) -> ApiError {
+    if gateway.catalogue.is_complete() {
+        ApiError::new(Code::SaleNotFound, "No sale has this id.")
+    } else {
+        ApiError::new(Code::Unavailable, "The sales are being loaded.")
+    }
 }

@@ -1,0 +1,155 @@
+//! The services behind the gateway: opened, wired to each other, started.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use domain::Clock;
+use messaging::embedded::EmbeddedBroker;
+use order::payment::{PaymentProvider, Sandbox, SandboxConfig};
+use service_kit::http::{HttpClient, bind};
+use service_kit::lifecycle::Failure;
+use service_kit::{Secret, Settings};
+use stock::StockStore;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::parts;
+
+/// The services as they run, and what the gateway needs of them.
+pub(crate) struct Services {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) stock: Arc<dyn StockStore>,
+    pub(crate) broker: Arc<EmbeddedBroker>,
+    pub(crate) inventory: HttpClient,
+    pub(crate) order: HttpClient,
+    pub(crate) notify: HttpClient,
+    pub(crate) stop: CancellationToken,
+    pub(crate) running: Vec<JoinHandle<()>>,
+}
+
+/// Starts order, inventory and notify on the runtime it is called on. `public` is where buyers come in:
+/// the payment sandbox calls back there.
+pub(crate) async fn start(
+    settings: Settings,
+    public: SocketAddr,
+    broker: Arc<EmbeddedBroker>,
+    clock: Arc<dyn Clock>,
+) -> Result<Services, Failure> {
+    let settings = &settings;
+    let inventory_config = inventory::Config::from_settings(settings)?;
+    let notify_config = notify::Config::from_settings(settings)?;
+    let order_config =
+        order::Config::from_settings(&settings.clone().with("SECKILL_LISTEN", public.to_string()))?;
+    let database = parts::database_url(settings)?;
+    let common = Common {
+        stock: parts::stock(settings, clock.clone())?,
+        broker,
+        clock,
+        token: settings.secret("SECKILL_INTERNAL_TOKEN")?,
+        stop: CancellationToken::new(),
+    };
+    let (inventory_listener, inventory_address) = internal().await?;
+    let (order_listener, order_address) = internal().await?;
+    let (notify_listener, notify_address) = internal().await?;
+    let running = vec![
+        start_order(order_config, &common, &database, order_listener, inventory_address).await?,
+        start_inventory(inventory_config, &common, &database, inventory_listener, order_address).await?,
+        start_notify(notify_config, &common, settings, notify_listener).await?,
+    ];
+    Ok(Services {
+        inventory: common.client(inventory_address),
+        order: common.client(order_address),
+        notify: common.client(notify_address),
+        clock: common.clock,
+        stock: common.stock,
+        broker: common.broker,
+        stop: common.stop,
+        running,
+    })
+}
+
+/// What every service gets.
+struct Common {
+    clock: Arc<dyn Clock>,
+    stock: Arc<dyn StockStore>,
+    broker: Arc<EmbeddedBroker>,
+    token: Secret,
+    stop: CancellationToken,
+}
+
+impl Common {
+    fn client(&self, address: SocketAddr) -> HttpClient {
+        HttpClient::new(&format!("http://{address}"), Some(&self.token))
+    }
+}
+
+/// An internal listener on a free port of the loopback interface.
+async fn internal() -> Result<(TcpListener, SocketAddr), Failure> {
+    let listener = bind("internal", SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    let address = listener.local_addr().map_err(Failure::failed)?;
+    Ok((listener, address))
+}
+
+async fn start_order(
+    config: order::Config,
+    common: &Common,
+    database: &str,
+    internal: TcpListener,
+    inventory: SocketAddr,
+) -> Result<JoinHandle<()>, Failure> {
+    let store = order::order_store::open(database, common.clock.clone()).await.map_err(Failure::failed)?;
+    let books = SandboxConfig {
+        webhook_url: config.sandbox_webhook_url.clone(),
+        webhook_secret: config.webhook_secret.clone(),
+        public_url: config.public_url.clone(),
+    };
+    let sandbox = Sandbox::open(database, books, common.clock.clone()).await.map_err(Failure::failed)?;
+    let provider: Arc<dyn PaymentProvider> = sandbox.clone();
+    let deps = order::Dependencies {
+        store,
+        queue: common.broker.clone(),
+        bus: common.broker.clone(),
+        provider,
+        sandbox: Some(sandbox),
+        late_stock: Arc::new(order::HttpLateStock::new(common.client(inventory))),
+        clock: common.clock.clone(),
+    };
+    let listeners = order::Listeners { internal, operators: None };
+    Ok(tokio::spawn(order::serve(config, deps, listeners, common.stop.clone())))
+}
+
+async fn start_inventory(
+    config: inventory::Config,
+    common: &Common,
+    database: &str,
+    internal: TcpListener,
+    order: SocketAddr,
+) -> Result<JoinHandle<()>, Failure> {
+    let sales = inventory::sale_store::open(database, common.clock.clone()).await.map_err(Failure::failed)?;
+    let deps = inventory::Dependencies {
+        sales,
+        stock: common.stock.clone(),
+        queue: common.broker.clone(),
+        bus: common.broker.clone(),
+        order: common.client(order),
+        clock: common.clock.clone(),
+    };
+    let listeners = inventory::Listeners { internal, operators: None };
+    Ok(tokio::spawn(inventory::serve(config, deps, listeners, common.stop.clone())))
+}
+
+async fn start_notify(
+    config: notify::Config,
+    common: &Common,
+    settings: &Settings,
+    internal: TcpListener,
+) -> Result<JoinHandle<()>, Failure> {
+    // A file of its own: notices in a storm must not hold up the ledger's writer.
+    let path = parts::data_dir(settings)?.join("mailbox.db");
+    let mailbox =
+        notify::mailbox::open(&format!("sqlite:{}", path.display())).await.map_err(Failure::failed)?;
+    let deps = notify::Dependencies { bus: common.broker.clone(), mailbox };
+    let listeners = notify::Listeners { internal, operators: None };
+    Ok(tokio::spawn(notify::serve(config, deps, listeners, common.stop.clone())))
+}

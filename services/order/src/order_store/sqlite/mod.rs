@@ -39,8 +39,12 @@ use super::{
 
 /// Connections that read at most.
 const READERS_MAX: u32 = 4;
-/// Page cache of the writer, in KiB.
-const WRITER_CACHE_KIB: u32 = 4096;
+/// Page cache of the writer, in KiB. Buyers come in no order, so every order touches its own page of
+/// their index: the index of half a million orders should fit.
+const WRITER_CACHE_KIB: u32 = 24 * 1024;
+/// Pages in the write-ahead log before it is folded into the database (4 KiB each). A page that many
+/// commits touched is then folded once.
+const LOG_PAGES_MAX: u32 = 16 * 1024;
 /// Page cache of each reader, in KiB.
 const READER_CACHE_KIB: u32 = 512;
 /// Rows the engine's thread may be ahead of whoever reads them: a batch's worth, so that the two do not
@@ -98,16 +102,19 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(synchronous)
             .row_buffer_size(ROWS_AHEAD_MAX)
+            .pragma("wal_autocheckpoint", LOG_PAGES_MAX.to_string())
             .busy_timeout(options.busy);
-        let pool = |cache_kib: u32, connections| {
+        let pool = |connect: SqliteConnectOptions, cache_kib: u32, connections| {
             SqlitePoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(Duration::from_millis(READER_WAIT_MS_MAX))
-                .connect_with(connect.clone().pragma("cache_size", format!("-{cache_kib}")))
+                .connect_with(connect.pragma("cache_size", format!("-{cache_kib}")))
         };
-        let writer = pool(WRITER_CACHE_KIB, 1).await?;
+        // A batch's statement keeps what it would need to undo itself; in a file, that costs a write per
+        // touched page. The readers' sorts, which can be large, stay in files.
+        let writer = pool(connect.clone().pragma("temp_store", "memory"), WRITER_CACHE_KIB, 1).await?;
         migrate(&writer).await?;
-        let readers = pool(READER_CACHE_KIB, READERS_MAX).await?;
+        let readers = pool(connect, READER_CACHE_KIB, READERS_MAX).await?;
         let grew = Arc::new(Notify::new());
         let writer = Writer::start(writer, clock.clone(), grew.clone());
         Ok(Self { writer, readers, clock, grew })

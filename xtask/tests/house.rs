@@ -38,7 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_path_buf()
 }
 
 fn read(path: impl AsRef<Path>) -> String {
@@ -51,7 +51,8 @@ fn files(ending: &str) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> =
         ["crates", "services", "loadtest", "xtask", "static-cdn"].map(|f| root().join(f)).to_vec();
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()) {
+        let entries = fs::read_dir(&folder).expect("the folder can be read");
+        for entry in entries.map(|e| e.expect("the entry can be read").path()) {
             if entry.is_dir() {
                 folders.push(entry);
             } else if entry.to_string_lossy().ends_with(ending) {

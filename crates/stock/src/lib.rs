@@ -1,7 +1,7 @@
 //! The stock store: the fast, losable filter in front of the ledger.
 //!
 //! [`StockStore`] is the port. Every operation is atomic for its sale and idempotent by reservation
-//! id, and every store answers *unknown* for a sale whose state it has lost. [`contract_suite`] is
+//! id, and every store answers *unknown* for a sale whose state it has lost. `contract_suite` is
 //! what every adapter must pass.
 
 #[cfg(any(test, feature = "contract-suite"))]

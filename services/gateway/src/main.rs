@@ -13,6 +13,12 @@ fn main() -> ExitCode {
 /// Checks every setting, then says that its engines cannot be shared between processes.
 fn start(settings: &Settings) -> Result<(), Failure> {
     Config::from_settings(settings)?;
+    for name in ["SECKILL_INVENTORY_URL", "SECKILL_ORDER_URL"] {
+        service_kit::http::check_base_url(name, settings.required(name)?)?;
+    }
+    if let Some(notify) = settings.text("SECKILL_NOTIFY_URL") {
+        service_kit::http::check_base_url("SECKILL_NOTIFY_URL", notify)?;
+    }
     one_process_only(settings, "SECKILL_STOCK_URL", "memory:")?;
     one_process_only(settings, "SECKILL_QUEUE_URL", "embedded:")?;
     Ok(())

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::ApiError;
-use crate::Secret;
+use crate::{Secret, SettingsError};
 
 /// How long a whole call may take.
 const CALL_WAIT_MS_MAX: u64 = 5_000;
@@ -65,6 +65,20 @@ impl From<ClientError> for ApiError {
                 Self::new(Code::Unavailable, "A part of the platform does not answer right now.")
             }
         }
+    }
+}
+
+/// Checks another service's base URL.
+///
+/// # Errors
+/// When it is not `http://host:port` without a path, naming the setting.
+pub fn check_base_url(setting: &str, url: &str) -> Result<(), SettingsError> {
+    let uri: Option<hyper::Uri> = url.trim_end_matches('/').parse().ok();
+    let fine = uri.is_some_and(|u| u.scheme_str() == Some("http") && u.port().is_some() && u.path() == "/");
+    if fine {
+        Ok(())
+    } else {
+        Err(SettingsError::bad(setting, format_args!("{url:?} is not http://host:port")))
     }
 }
 
@@ -187,5 +201,21 @@ fn json<T: DeserializeOwned>(reply: Reply) -> Result<T, ClientError> {
     match serde_json::from_slice::<Problem>(&reply.body) {
         Ok(problem) => Err(ClientError::Problem(Box::new(problem))),
         Err(_) => Err(ClientError::Garbled(format!("status {}", reply.status))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_url_names_a_host_and_a_port_and_no_path() {
+        for good in ["http://127.0.0.1:80", "http://order:9000/"] {
+            assert_eq!(check_base_url("X", good), Ok(()), "{good}");
+        }
+        for bad in ["order:9000", "https://order:9000", "http://order", "http://order:9000/path", ""] {
+            let refused = check_base_url("SECKILL_ORDER_URL", bad).unwrap_err();
+            assert!(refused.to_string().starts_with("SECKILL_ORDER_URL: "), "{bad}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 
 use serde::Deserialize;
 
+use crate::engines::{Durability, Engines};
 use crate::run::{Outcome, cargo, root, target, to_end};
 
 #[derive(Deserialize)]
@@ -26,6 +27,9 @@ struct Guard {
     program: String,
     /// The test's name.
     test: String,
+    /// Whether the test needs engines, and is left out where there are none.
+    #[serde(default)]
+    engines: bool,
 }
 
 /// Tries every guard whose name contains `only`.
@@ -37,14 +41,19 @@ pub(crate) fn run(only: Option<&str>) -> Outcome {
         index.guard.iter().filter(|g| only.is_none_or(|part| g.name.contains(part))).collect();
     let tree = target().join("guards-tree");
     copy_tree(&tree)?;
+    let needed = chosen.iter().any(|guard| guard.engines);
+    let engines = if needed { Some(Engines::start(Durability::Relaxed)?) } else { None };
+    let variables = engines.as_ref().map(Engines::test_variables).unwrap_or_default();
+    let trial = Trial { tree: &tree, variables: &variables };
     let mut failed = Vec::new();
     // First all of them in place, so that nothing is built twice; then one by one without.
     for guard in &chosen {
-        test_passes(guard, &tree)
+        trial
+            .test_passes(guard)
             .map_err(|out| format!("{}: with every guard in place its test fails:\n{out}", guard.name))?;
     }
     for guard in &chosen {
-        let verdict = try_without(guard, &folder, &tree);
+        let verdict = trial.without(guard, &folder);
         println!("{:4} {:28} {}", if verdict.is_ok() { "ok" } else { "FAIL" }, guard.name, guard.rule);
         if let Err(why) = verdict {
             println!("     {why}");
@@ -63,38 +72,49 @@ pub(crate) fn run(only: Option<&str>) -> Outcome {
     }
 }
 
-/// The guard's test, with the guard removed, must fail: by its assertions, not by the compiler.
-fn try_without(guard: &Guard, folder: &Path, tree: &Path) -> Outcome {
-    let patch = folder.join(format!("{}.patch", guard.name));
-    apply(&patch, tree, false)?;
-    let outcome = test_passes(guard, tree);
-    apply(&patch, tree, true)?;
-    match outcome {
-        Ok(()) => Err("with the guard removed the test still passes".into()),
-        Err(out) if out.contains("test result: FAILED") => Ok(()),
-        Err(out) => Err(format!("with the guard removed the test does not even run:\n{out}")),
-    }
+/// Where tests run, and what they are told.
+struct Trial<'a> {
+    tree: &'a Path,
+    variables: &'a [(&'static str, String)],
 }
 
-/// Runs the guard's test in the copied tree; the output if it does not pass.
-fn test_passes(guard: &Guard, tree: &Path) -> Result<(), String> {
-    let mut command = cargo(&["test", "-p", &guard.package]);
-    match guard.program.as_str() {
-        "lib" => command.arg("--lib"),
-        program => command.args(["--test", program]),
-    };
-    command.args(["--", &guard.test]);
-    command.current_dir(tree).env("CARGO_TARGET_DIR", target());
-    let Output { status, stdout, stderr } = command.output().map_err(|e| e.to_string())?;
-    let stdout = String::from_utf8_lossy(&stdout).into_owned();
-    let ran = stdout.lines().any(|l| l.starts_with("test ") && l.contains(&guard.test));
-    match (status.success(), ran) {
-        (true, true) => Ok(()),
-        (true, false) => Err(format!("no test is named {}", guard.test)),
-        _ => {
-            let all = stdout + &String::from_utf8_lossy(&stderr);
-            let lines: Vec<_> = all.lines().collect();
-            Err(lines[lines.len().saturating_sub(60)..].join("\n"))
+impl Trial<'_> {
+    /// The guard's test, with the guard removed, must fail: by its assertions, not by the compiler.
+    fn without(&self, guard: &Guard, folder: &Path) -> Outcome {
+        let patch = folder.join(format!("{}.patch", guard.name));
+        apply(&patch, self.tree, false)?;
+        let outcome = self.test_passes(guard);
+        apply(&patch, self.tree, true)?;
+        match outcome {
+            Ok(()) => Err("with the guard removed the test still passes".into()),
+            Err(out) if out.contains("test result: FAILED") => Ok(()),
+            Err(out) => Err(format!("with the guard removed the test does not even run:\n{out}")),
+        }
+    }
+
+    /// Runs the guard's test in the copied tree; the output if it does not pass.
+    fn test_passes(&self, guard: &Guard) -> Result<(), String> {
+        let mut command = cargo(&["test", "-p", &guard.package]);
+        match guard.program.as_str() {
+            "lib" => command.arg("--lib"),
+            program => command.args(["--test", program]),
+        };
+        command.args(["--", &guard.test]);
+        if guard.engines {
+            command.arg("--include-ignored").envs(self.variables.iter().map(|(n, v)| (n, v)));
+        }
+        command.current_dir(self.tree).env("CARGO_TARGET_DIR", target());
+        let Output { status, stdout, stderr } = command.output().map_err(|e| e.to_string())?;
+        let stdout = String::from_utf8_lossy(&stdout).into_owned();
+        let ran = stdout.lines().any(|l| l.starts_with("test ") && l.contains(&guard.test));
+        match (status.success(), ran) {
+            (true, true) => Ok(()),
+            (true, false) => Err(format!("no test is named {}", guard.test)),
+            _ => {
+                let all = stdout + &String::from_utf8_lossy(&stderr);
+                let lines: Vec<_> = all.lines().collect();
+                Err(lines[lines.len().saturating_sub(60)..].join("\n"))
+            }
         }
     }
 }

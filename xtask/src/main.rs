@@ -2,10 +2,15 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool for people")]
 
 mod bench;
+mod engines;
 mod guards;
+mod http;
 mod platform;
+mod ports;
 mod power_cuts;
+mod process;
 mod run;
+mod server;
 mod test;
 mod trials;
 
@@ -24,6 +29,8 @@ struct Cli {
 enum Task {
     /// Run every test.
     Test,
+    /// Start private engines, print the variables that tests read, and keep them until Ctrl-C.
+    Engines,
     /// Remove each guard in turn and show that its tests then fail.
     Guards {
         /// Only guards whose name contains this.
@@ -41,18 +48,23 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().task {
-        Task::Test => test::run(),
-        Task::Guards { only } => guards::run(only.as_deref()),
-        Task::Bench { what } => bench::run(what),
-        Task::Trial(options) => trials::run(&options),
-        Task::PowerCuts(options) => power_cuts::run(&options),
-    };
-    match done {
+    let task = Cli::parse().task;
+    match process::watch().and_then(|()| run(task)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("xtask: {why}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(task: Task) -> run::Outcome {
+    match task {
+        Task::Test => test::run(),
+        Task::Engines => engines::show(),
+        Task::Guards { only } => guards::run(only.as_deref()),
+        Task::Bench { what } => bench::run(what),
+        Task::Trial(options) => trials::run(&options),
+        Task::PowerCuts(options) => power_cuts::run(&options),
     }
 }

@@ -1,13 +1,14 @@
 //! A private platform: the release binary on free ports, with a data folder of its own.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::run::{Outcome, Owned, wait_for};
+use crate::http::{bearer, exchange, get, is_fine, json_of};
+use crate::ports;
+use crate::process::Owned;
+use crate::run::{Outcome, wait_for};
 
 /// Secrets of private platforms: known to the load test that storms them.
 pub(crate) const JWT_SECRET: &str = "private-platform-jwt-secret";
@@ -28,7 +29,7 @@ pub(crate) struct Platform {
 impl Platform {
     /// A platform of `binary` on this data folder; not started yet.
     pub(crate) fn new(binary: &Path, data: &Path) -> Outcome<Self> {
-        let (port, admin_port) = (free_port()?, free_port()?);
+        let (port, admin_port) = (ports::free()?, ports::free()?);
         Ok(Self {
             binary: binary.to_path_buf(),
             data: data.to_path_buf(),
@@ -71,8 +72,7 @@ impl Platform {
         for (name, value) in self.environment() {
             command.env(name, value);
         }
-        let child = command.spawn().map_err(|e| format!("{}: {e}", self.binary.display()))?;
-        self.process = Some(Owned(child));
+        self.process = Some(Owned::start(command)?);
         Ok(())
     }
 
@@ -101,7 +101,7 @@ impl Platform {
     /// Waits until it is ready; answers how long that took.
     pub(crate) fn ready(&self) -> Outcome<Duration> {
         wait_for("the platform becoming ready", Duration::from_secs(60), || {
-            get(self.admin_port, "/readyz", "").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+            is_fine(self.admin_port, "/readyz")
         })
     }
 
@@ -112,7 +112,7 @@ impl Platform {
 
     /// The process id, while it runs.
     pub(crate) fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(|owned| owned.0.id())
+        self.process.as_ref().map(Owned::pid)
     }
 
     /// Peak resident memory so far, in MB, as the kernel counts it.
@@ -172,7 +172,7 @@ impl Platform {
 
     /// An operators' `POST`: the body.
     pub(crate) fn admin_post(&self, path: &str, body: &serde_json::Value) -> Outcome<serde_json::Value> {
-        let answer = exchange(self.admin_port, "POST", path, ADMIN_TOKEN, &body.to_string())?;
+        let answer = exchange(self.admin_port, "POST", path, &bearer(ADMIN_TOKEN), &body.to_string())?;
         json_of(&answer)
     }
 
@@ -180,36 +180,4 @@ impl Platform {
     pub(crate) fn public_get(&self, path: &str) -> Outcome<serde_json::Value> {
         json_of(&get(self.port, path, "")?)
     }
-}
-
-fn json_of(answer: &str) -> Outcome<serde_json::Value> {
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    serde_json::from_str(body).map_err(|e| format!("{e} in {answer:?}"))
-}
-
-fn get(port: u16, path: &str, token: &str) -> Outcome<String> {
-    exchange(port, "GET", path, token, "")
-}
-
-/// One request and its whole answer. HTTP/1.0, so that the answer ends with the connection.
-fn exchange(port: u16, method: &str, path: &str, token: &str, body: &str) -> Outcome<String> {
-    let talk = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-        write!(
-            stream,
-            "{method} {path} HTTP/1.0\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\n\r\n{body}",
-            body.len()
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer.replacen("HTTP/1.0", "HTTP/1.1", 1))
-    };
-    talk().map_err(|e| format!("{method} {path}: {e}"))
-}
-
-fn free_port() -> Outcome<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").map_err(|e| e.to_string())?;
-    listener.local_addr().map(|a| a.port()).map_err(|e| e.to_string())
 }

@@ -19,7 +19,8 @@ use std::process::{Command, Stdio};
 use clap::Args;
 
 use crate::platform::Platform;
-use crate::run::{Outcome, Owned, is_there, pause, release, to_end};
+use crate::process::Owned;
+use crate::run::{Outcome, is_there, pause, release, to_end};
 use disk::Disk;
 use trace::Trace;
 
@@ -83,8 +84,8 @@ fn traced_storm(
     storm.args(["storm", "--no-verdict", "--stock", "100000", "--connections", "48", "--buyers", &buyers]);
     storm.args(["--duration", "600", "--journal"]).arg(journal).args(platform.target_arguments());
     storm.stdout(Stdio::null());
-    let mut storm = Owned(storm.spawn().map_err(|e| e.to_string())?);
-    let status = storm.0.wait().map_err(|e| e.to_string())?;
+    let mut storm = Owned::start(storm)?;
+    let status = storm.wait()?;
     if !status.success() {
         return Err(format!("the traced storm ended with {status}"));
     }

@@ -1,7 +1,7 @@
 //! Running programs, and the one error of this tool: a sentence.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What went wrong, for a person.
@@ -68,15 +68,4 @@ pub(crate) fn wait_for(what: &str, limit: Duration, mut ready: impl FnMut() -> b
 #[expect(clippy::disallowed_methods, reason = "another process is watched from a plain thread here")]
 pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
-}
-
-/// A child process that does not outlive its owner.
-pub(crate) struct Owned(pub(crate) Child);
-
-impl Drop for Owned {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

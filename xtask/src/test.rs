@@ -2,16 +2,23 @@
 
 use std::process::Command;
 
-use crate::run::{Outcome, cargo, is_there, root, to_end};
+use crate::engines::{Durability, Engines};
+use crate::process;
+use crate::run::{Outcome, cargo, is_there, root};
 
-/// Runs all of them; the first that fails ends it.
+/// Runs all of them, those of adapters against private engines; the first that fails ends it.
 pub(crate) fn run() -> Outcome {
+    println!("== private engines");
+    let engines = Engines::start(Durability::Relaxed)?;
     println!("== crates, services and house rules");
-    to_end(&mut cargo(&["test", "--workspace", "--quiet"]))?;
+    let mut tests = cargo(&["test", "--workspace", "--quiet", "--", "--include-ignored"]);
+    tests.envs(engines.test_variables());
+    process::to_end(tests)?;
     println!("== the shop");
     if is_there("node") {
         let mut node = Command::new("node");
-        to_end(node.args(["--test", "static-cdn/tests/"]).current_dir(root()))?;
+        node.args(["--test", "static-cdn/tests/"]).current_dir(root());
+        process::to_end(node)?;
     } else {
         println!("node is not installed: the shop's module tests were left out");
     }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use crate::platform::{Platform, WEBHOOK_SECRET};
-use crate::run::{Outcome, Owned, pause, release, to_end, wait_for};
+use crate::process::Owned;
+use crate::run::{Outcome, pause, release, to_end, wait_for};
 
 /// Requests that must be under way when the platform is killed, for the run to count.
 const IN_FLIGHT_MIN: usize = 100;
@@ -88,7 +89,7 @@ fn killed(loadtest: &Path, platform: &mut Platform, seed: u32) -> Outcome {
     let mut storm = Command::new(loadtest);
     storm.args(words).args(["--journal", &journal_word, "--seed", &seed_word, "--patience-s", "30"]);
     storm.args(platform.target_arguments()).stdout(Stdio::null());
-    let mut storm = Owned(storm.spawn().map_err(|e| e.to_string())?);
+    let mut storm = Owned::start(storm)?;
     let lines = || std::fs::read_to_string(&journal).map_or(0, |text| text.lines().count());
     wait_for("the storm rising", Duration::from_secs(30), || lines() > 2_000)?;
     // Somewhere within the next second and a half, spread over the runs.
@@ -101,7 +102,7 @@ fn killed(loadtest: &Path, platform: &mut Platform, seed: u32) -> Outcome {
     }
     platform.start()?;
     let again = selling_again(platform)?;
-    let status = storm.0.wait().map_err(|e| e.to_string())?;
+    let status = storm.wait()?;
     if !status.success() {
         return Err(format!("the storm ended with {status}"));
     }

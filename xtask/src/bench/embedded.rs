@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::platform::Platform;
-use crate::run::{Outcome, Owned, is_there, release, to_end, wait_for};
+use crate::process::Owned;
+use crate::run::{Outcome, is_there, release, to_end, wait_for};
 
 /// Length of the sustained storm, in seconds.
 const STORM_S: &str = "30";
@@ -114,9 +115,9 @@ fn sold_out_sale(folder: &Path, platform: &Platform) -> Outcome<String> {
 fn bare_axum(folder: &Path) -> Outcome<(Owned, u16)> {
     use std::io::{BufRead, BufReader};
     let mut command = Command::new(folder.join("examples").join("bare_axum"));
-    let mut child = command.stdout(Stdio::piped()).spawn().map_err(|e| format!("bare_axum: {e}"))?;
-    let out = child.stdout.take().ok_or("bare_axum has no output")?;
-    let owned = Owned(child);
+    command.stdout(Stdio::piped());
+    let mut owned = Owned::start(command)?;
+    let out = owned.output().ok_or("bare_axum has no output")?;
     let mut line = String::new();
     BufReader::new(out).read_line(&mut line).map_err(|e| e.to_string())?;
     let port = line.trim().parse().map_err(|e| format!("bare_axum said {line:?}: {e}"))?;

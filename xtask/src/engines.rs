@@ -1,0 +1,112 @@
+//! Private engines: Redis, RabbitMQ and Postgres on free ports, with data in a temporary folder.
+//!
+//! Nothing they do touches what else runs on this machine: no standard port, no shared name, no file
+//! outside their folder. They go when their owner goes; see [`crate::process`].
+
+mod find;
+mod install;
+pub(crate) mod postgres;
+pub(crate) mod rabbitmq;
+pub(crate) mod redis;
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read;
+use std::time::Duration;
+
+use crate::process::Home;
+use crate::run::Outcome;
+use postgres::Postgres;
+use rabbitmq::RabbitMq;
+use redis::Redis;
+
+/// How long an engine may take to answer after its start, on a busy machine.
+const START_S_MAX: Duration = Duration::from_secs(120);
+
+/// How much the engines' data must survive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Durability {
+    /// For tests that end with their servers: Postgres does not wait for the disk.
+    Relaxed,
+    /// As in earnest, for faults and figures.
+    Full,
+}
+
+/// One engine of each kind.
+pub(crate) struct Engines {
+    pub(crate) redis: Redis,
+    pub(crate) rabbitmq: RabbitMq,
+    pub(crate) postgres: Postgres,
+    // Last: the folder goes after those who write to it.
+    home: Home,
+}
+
+impl Engines {
+    /// Starts one of each, at once, and waits until all answer. What is not on this machine is installed.
+    pub(crate) fn start(durability: Durability) -> Outcome<Self> {
+        let binaries = find::binaries()?;
+        let home = Home::new()?;
+        let mut engines = Self {
+            redis: Redis::new(&binaries.redis, &home.folder("redis")?)?,
+            rabbitmq: RabbitMq::new(&binaries.rabbitmq, &home.folder("rabbitmq")?, "")?,
+            postgres: Postgres::new(&binaries.postgres, &home.folder("postgres")?, durability)?,
+            home,
+        };
+        engines.redis.server.start()?;
+        engines.rabbitmq.start()?;
+        // Making its folder takes a while, in which the others come up.
+        engines.postgres.make()?;
+        engines.postgres.server.start()?;
+        engines.ready()?;
+        Ok(engines)
+    }
+
+    /// Waits until all of them answer.
+    pub(crate) fn ready(&mut self) -> Outcome {
+        self.redis.server.ready(START_S_MAX)?;
+        self.postgres.server.ready(START_S_MAX)?;
+        self.rabbitmq.server.ready(START_S_MAX)?;
+        Ok(())
+    }
+
+    /// The folder that holds their data, for files that should go with them.
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// What tests of adapters read.
+    pub(crate) fn test_variables(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("TEST_REDIS_URL", self.redis.url()),
+            ("TEST_REDIS_SERVER", self.redis.program().display().to_string()),
+            ("TEST_AMQP_URL", self.rabbitmq.url()),
+            ("TEST_RABBITMQ_API", self.rabbitmq.api_url()),
+            ("TEST_RABBITMQCTL", self.rabbitmq.ctl().display().to_string()),
+            ("TEST_POSTGRES_URL", self.postgres.url("postgres")),
+        ]
+    }
+}
+
+/// Starts one of each for people, who stop them by Ctrl-C.
+pub(crate) fn show() -> Outcome {
+    let engines = Engines::start(Durability::Relaxed)?;
+    for (name, value) in engines.test_variables() {
+        println!("export {name}='{value}'");
+    }
+    println!("# Running, with data in {}, until Ctrl-C.", engines.home().path().display());
+    loop {
+        std::thread::park();
+    }
+}
+
+/// A secret of so many bytes, as hex digits.
+pub(crate) fn draw_hex(bytes: usize) -> Outcome<String> {
+    let mut drawn = vec![0; bytes];
+    let mut source = File::open("/dev/urandom").map_err(|e| format!("/dev/urandom: {e}"))?;
+    source.read_exact(&mut drawn).map_err(|e| format!("/dev/urandom: {e}"))?;
+    let mut text = String::new();
+    for byte in drawn {
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(text)
+}

@@ -44,11 +44,16 @@ pub(crate) struct Engines {
 impl Engines {
     /// Starts one of each, at once, and waits until all answer. What is not on this machine is installed.
     pub(crate) fn start(durability: Durability) -> Outcome<Self> {
+        Self::start_with(durability, "")
+    }
+
+    /// The same with more lines of the broker's configuration.
+    pub(crate) fn start_with(durability: Durability, rabbitmq: &str) -> Outcome<Self> {
         let binaries = find::binaries()?;
         let home = Home::new()?;
         let mut engines = Self {
             redis: Redis::new(&binaries.redis, &home.folder("redis")?)?,
-            rabbitmq: RabbitMq::new(&binaries.rabbitmq, &home.folder("rabbitmq")?, "")?,
+            rabbitmq: RabbitMq::new(&binaries.rabbitmq, &home.folder("rabbitmq")?, rabbitmq)?,
             postgres: Postgres::new(&binaries.postgres, &home.folder("postgres")?, durability)?,
             home,
         };

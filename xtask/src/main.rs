@@ -9,8 +9,11 @@ mod platform;
 mod ports;
 mod power_cuts;
 mod process;
+mod proxy;
 mod run;
 mod server;
+mod stack;
+mod subject;
 mod test;
 mod trials;
 
@@ -31,6 +34,8 @@ enum Task {
     Test,
     /// Start private engines, print the variables that tests read, and keep them until Ctrl-C.
     Engines,
+    /// Start the services as processes of their own on private engines, tell where, and keep them until Ctrl-C.
+    Stack(stack::Options),
     /// Remove each guard in turn and show that its tests then fail.
     Guards {
         /// Only guards whose name contains this.
@@ -62,6 +67,7 @@ fn run(task: Task) -> run::Outcome {
     match task {
         Task::Test => test::run(),
         Task::Engines => engines::show(),
+        Task::Stack(options) => stack::run(&options),
         Task::Guards { only } => guards::run(only.as_deref()),
         Task::Bench { what } => bench::run(what),
         Task::Trial(options) => trials::run(&options),

@@ -5,15 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::http::{bearer, exchange, get, is_fine, json_of};
+use crate::http::is_fine;
 use crate::ports;
 use crate::process::Owned;
 use crate::run::{Outcome, wait_for};
-
-/// Secrets of private platforms: known to the load test that storms them.
-pub(crate) const JWT_SECRET: &str = "private-platform-jwt-secret";
-pub(crate) const ADMIN_TOKEN: &str = "private-platform-admin-token";
-pub(crate) const WEBHOOK_SECRET: &str = "private-platform-webhook-secret";
+use crate::subject::{Subject, common_settings};
 
 /// A platform that was started here, and stops with its owner.
 pub(crate) struct Platform {
@@ -41,73 +37,25 @@ impl Platform {
         })
     }
 
-    /// With one more setting.
-    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
-        self.settings.push((name.into(), value.into()));
-        self
-    }
-
     /// Started by this program (`strace …`) instead of directly.
     pub(crate) fn under(mut self, wrapper: Vec<String>) -> Self {
         self.wrapper = wrapper;
         self
     }
 
-    /// Starts it; does not wait for anything.
-    pub(crate) fn start(&mut self) -> Outcome {
-        fs::create_dir_all(&self.data).map_err(|e| format!("{}: {e}", self.data.display()))?;
-        let log = self.data.join("log");
-        let log = File::options().create(true).append(true).open(&log).map_err(|e| e.to_string())?;
-        let mut words = self.wrapper.iter().map(String::as_str);
-        let mut command = match words.next() {
-            Some(program) => {
-                let mut command = Command::new(program);
-                command.args(words).arg(&self.binary);
-                command
-            }
-            None => Command::new(&self.binary),
-        };
-        command.arg("run").env_clear().stdout(Stdio::null()).stderr(log);
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        for (name, value) in self.environment() {
-            command.env(name, value);
-        }
-        self.process = Some(Owned::start(command)?);
-        Ok(())
-    }
-
     fn environment(&self) -> Vec<(String, String)> {
         let own = |name: &str, value: String| (name.to_owned(), value);
-        let mut all = vec![
+        let mut all = common_settings();
+        all.extend([
             own("SECKILL_LISTEN", format!("127.0.0.1:{}", self.port)),
             own("SECKILL_ADMIN_LISTEN", format!("127.0.0.1:{}", self.admin_port)),
             own("SECKILL_STOCK_URL", "memory:".into()),
             own("SECKILL_QUEUE_URL", "embedded:".into()),
             own("SECKILL_DATABASE_URL", format!("sqlite:{}", self.data.join("seckill.db").display())),
             own("SECKILL_DATA_DIR", self.data.display().to_string()),
-            own("SECKILL_JWT_SECRET", JWT_SECRET.into()),
-            own("SECKILL_ADMIN_TOKEN", ADMIN_TOKEN.into()),
-            own("SECKILL_WEBHOOK_SECRET", WEBHOOK_SECRET.into()),
-            own("SECKILL_TICKET_KEYS", format!("k1:{}", "5e".repeat(32))),
-            // One client machine plays everybody: limits per sale and address would measure themselves.
-            own("SECKILL_SALE_LIMIT", "off".into()),
-            own("SECKILL_ADDRESS_LIMIT", "off".into()),
-            own("SECKILL_LOG", "warn".into()),
-        ];
+        ]);
         all.extend(self.settings.iter().cloned());
         all
-    }
-
-    /// Waits until it is ready; answers how long that took.
-    pub(crate) fn ready(&self) -> Outcome<Duration> {
-        wait_for("the platform becoming ready", Duration::from_secs(60), || {
-            is_fine(self.admin_port, "/readyz")
-        })
-    }
-
-    /// Kills it, as `kill -9` does.
-    pub(crate) fn kill(&mut self) {
-        self.process = None;
     }
 
     /// The process id, while it runs.
@@ -131,53 +79,54 @@ impl Platform {
         // The kernel's unit for user space is fixed at a hundredth of a second.
         Some(ticks / 100.0)
     }
+}
 
-    /// Client connections open now.
-    pub(crate) fn connections(&self) -> usize {
-        let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
-        let port = format!(":{:04X}", self.port);
-        // Local address ends with our port, state 01 is ESTABLISHED.
-        table
-            .lines()
-            .skip(1)
-            .filter(|line| {
-                let mut fields = line.split_whitespace().skip(1);
-                let (local, _, state) = (fields.next(), fields.next(), fields.next());
-                local.is_some_and(|l| l.ends_with(&port)) && state == Some("01")
-            })
-            .count()
+impl Subject for Platform {
+    fn port(&self) -> u16 {
+        self.port
     }
 
-    /// Arguments that point the load test at this platform.
-    pub(crate) fn target_arguments(&self) -> Vec<String> {
-        [
-            "--against",
-            &format!("http://127.0.0.1:{}", self.port),
-            "--admin",
-            &format!("http://127.0.0.1:{}", self.admin_port),
-            "--admin-token",
-            ADMIN_TOKEN,
-            "--jwt-secret",
-            JWT_SECRET,
-        ]
-        .map(str::to_owned)
-        .to_vec()
+    fn admin_port(&self) -> u16 {
+        self.admin_port
     }
 
-    /// An operators' `GET`: the body.
-    pub(crate) fn admin_get(&self, path: &str) -> Outcome<serde_json::Value> {
-        let answer = get(self.admin_port, path, ADMIN_TOKEN)?;
-        json_of(&answer)
+    fn buyers_ports(&self) -> Vec<u16> {
+        vec![self.port]
     }
 
-    /// An operators' `POST`: the body.
-    pub(crate) fn admin_post(&self, path: &str, body: &serde_json::Value) -> Outcome<serde_json::Value> {
-        let answer = exchange(self.admin_port, "POST", path, &bearer(ADMIN_TOKEN), &body.to_string())?;
-        json_of(&answer)
+    fn set(&mut self, name: &str, value: &str) {
+        self.settings.push((name.into(), value.into()));
     }
 
-    /// A buyers' `GET`: the body.
-    pub(crate) fn public_get(&self, path: &str) -> Outcome<serde_json::Value> {
-        json_of(&get(self.port, path, "")?)
+    fn start(&mut self) -> Outcome {
+        fs::create_dir_all(&self.data).map_err(|e| format!("{}: {e}", self.data.display()))?;
+        let log = self.data.join("log");
+        let log = File::options().create(true).append(true).open(&log).map_err(|e| e.to_string())?;
+        let mut words = self.wrapper.iter().map(String::as_str);
+        let mut command = match words.next() {
+            Some(program) => {
+                let mut command = Command::new(program);
+                command.args(words).arg(&self.binary);
+                command
+            }
+            None => Command::new(&self.binary),
+        };
+        command.arg("run").env_clear().stdout(Stdio::null()).stderr(log);
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        for (name, value) in self.environment() {
+            command.env(name, value);
+        }
+        self.process = Some(Owned::start(command)?);
+        Ok(())
+    }
+
+    fn ready(&mut self) -> Outcome<Duration> {
+        wait_for("the platform becoming ready", Duration::from_secs(60), || {
+            is_fine(self.admin_port, "/readyz")
+        })
+    }
+
+    fn kill(&mut self) {
+        self.process = None;
     }
 }

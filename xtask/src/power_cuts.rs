@@ -21,6 +21,7 @@ use clap::Args;
 use crate::platform::Platform;
 use crate::process::Owned;
 use crate::run::{Outcome, is_there, pause, release, to_end};
+use crate::subject::Subject;
 use disk::Disk;
 use trace::Trace;
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::platform::Platform;
 use crate::process::Owned;
 use crate::run::{Outcome, is_there, release, to_end, wait_for};
+use crate::subject::Subject;
 
 /// Length of the sustained storm, in seconds.
 const STORM_S: &str = "30";

@@ -63,7 +63,12 @@ impl RabbitMq {
 
     /// Where clients find it.
     pub(crate) fn url(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
+        self.url_by(self.port)
+    }
+
+    /// The same by way of another port of this machine.
+    pub(crate) fn url_by(&self, port: u16) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{port}/%2f")
     }
 
     /// Where its management API is.

@@ -15,10 +15,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("stock", &["domain", "contract"]),
     ("messaging", &["domain", "contract"]),
     ("service-kit", &["domain", "contract"]),
-    ("gateway", &["domain", "contract", "stock", "messaging", "service-kit"]),
-    ("inventory", &["domain", "contract", "stock", "messaging", "service-kit"]),
-    ("order", &["domain", "contract", "messaging", "service-kit"]),
-    ("notify", &["domain", "contract", "messaging", "service-kit"]),
+    ("parts", &["domain", "stock", "messaging", "service-kit"]),
+    ("gateway", &["domain", "contract", "stock", "messaging", "service-kit", "parts"]),
+    ("inventory", &["domain", "contract", "stock", "messaging", "service-kit", "parts"]),
+    ("order", &["domain", "contract", "messaging", "service-kit", "parts"]),
+    ("notify", &["domain", "contract", "messaging", "service-kit", "parts"]),
     (
         "seckill",
         &[
@@ -27,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "stock",
             "messaging",
             "service-kit",
+            "parts",
             "gateway",
             "inventory",
             "order",

@@ -57,7 +57,7 @@ pub fn settings(vars: impl IntoIterator<Item = (String, String)>) -> Result<Sett
             settings = settings.with(name, value);
         }
     }
-    let data = crate::parts::data_dir(&settings)?;
+    let data = parts::data_dir(&settings)?;
     for (name, secret) in kept_secrets(&data.join("demo-secrets.env"))? {
         if !given(&name) {
             settings = settings.with(&name, secret);

@@ -5,7 +5,6 @@
 
 mod back_office;
 pub mod demo;
-mod parts;
 mod platform;
 mod services;
 

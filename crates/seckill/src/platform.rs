@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use domain::Clock;
+use parts::patiently;
 use service_kit::health::Health;
 use service_kit::http::bind;
 use service_kit::lifecycle::Failure;
@@ -13,7 +14,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::back_office::BackOffice;
-use crate::parts;
 use crate::services::{self, Services};
 
 /// A platform that runs.
@@ -61,19 +61,21 @@ pub async fn start(settings: &Settings, shutdown: CancellationToken) -> Result<R
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     // The broker stays on the door's side: it answers hundreds of waiting purchases at a time, and waking
     // each across runtimes would cost more than the answer.
-    let broker = parts::broker(&settings, clock.clone()).await?;
+    let health = Health::default();
+    let open_broker = async || parts::broker(&settings, clock.clone()).await;
+    let broker = patiently(&health, &shutdown, "the broker", open_broker).await?;
     let back_office = BackOffice::open()?;
-    let services = back_office.run(services::start(settings, public_address, broker, clock)).await?;
+    let services = back_office.run(services::start(settings, public_address, broker, clock, health)).await?;
     let deps = gateway::Deps {
         stock: services.stock.clone(),
-        queue: services.broker.clone(),
-        bus: services.broker.clone(),
-        dead_letters: services.broker.clone(),
+        queue: services.broker.queue(),
+        bus: services.broker.bus(),
+        dead_letters: services.broker.dead_letters(),
         inventory: services.inventory.clone(),
         order: services.order.clone(),
         notify: Some(services.notify.clone()),
         clock: services.clock.clone(),
-        health: Health::default(),
+        health: services.health.clone(),
         metrics,
     };
     let listeners = gateway::Listeners { public, admin };

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use domain::Clock;
-use messaging::embedded::EmbeddedBroker;
 use order::payment::{PaymentProvider, Sandbox, SandboxConfig};
+use parts::{Broker, Database, StockRole, patiently};
+use service_kit::health::Health;
 use service_kit::http::{HttpClient, bind};
 use service_kit::lifecycle::Failure;
 use service_kit::{Secret, Settings};
@@ -14,13 +15,12 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::parts;
-
 /// The services as they run, and what the gateway needs of them.
 pub(crate) struct Services {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stock: Arc<dyn StockStore>,
-    pub(crate) broker: Arc<EmbeddedBroker>,
+    pub(crate) broker: Broker,
+    pub(crate) health: Health,
     pub(crate) inventory: HttpClient,
     pub(crate) order: HttpClient,
     pub(crate) notify: HttpClient,
@@ -33,22 +33,21 @@ pub(crate) struct Services {
 pub(crate) async fn start(
     settings: Settings,
     public: SocketAddr,
-    broker: Arc<EmbeddedBroker>,
+    broker: Broker,
     clock: Arc<dyn Clock>,
+    health: Health,
 ) -> Result<Services, Failure> {
     let settings = &settings;
     let inventory_config = inventory::Config::from_settings(settings)?;
     let notify_config = notify::Config::from_settings(settings)?;
     let order_config =
         order::Config::from_settings(&settings.clone().with("SECKILL_LISTEN", public.to_string()))?;
-    let database = parts::database_url(settings)?;
-    let common = Common {
-        stock: parts::stock(settings, clock.clone())?,
-        broker,
-        clock,
-        token: settings.secret("SECKILL_INTERNAL_TOKEN")?,
-        stop: CancellationToken::new(),
-    };
+    let database = parts::database(settings)?;
+    let stop = CancellationToken::new();
+    let open_stock = async || parts::stock(settings, StockRole::Keeper, clock.clone()).await;
+    let stock = patiently(&health, &stop, "the stock store", open_stock).await?;
+    let token = settings.secret("SECKILL_INTERNAL_TOKEN")?;
+    let common = Common { stock, broker, clock, health, token, stop };
     let (inventory_listener, inventory_address) = internal().await?;
     let (order_listener, order_address) = internal().await?;
     let (notify_listener, notify_address) = internal().await?;
@@ -64,6 +63,7 @@ pub(crate) async fn start(
         clock: common.clock,
         stock: common.stock,
         broker: common.broker,
+        health: common.health,
         stop: common.stop,
         running,
     })
@@ -73,7 +73,8 @@ pub(crate) async fn start(
 struct Common {
     clock: Arc<dyn Clock>,
     stock: Arc<dyn StockStore>,
-    broker: Arc<EmbeddedBroker>,
+    broker: Broker,
+    health: Health,
     token: Secret,
     stop: CancellationToken,
 }
@@ -94,22 +95,26 @@ async fn internal() -> Result<(TcpListener, SocketAddr), Failure> {
 async fn start_order(
     config: order::Config,
     common: &Common,
-    database: &str,
+    database: &Database,
     internal: TcpListener,
     inventory: SocketAddr,
 ) -> Result<JoinHandle<()>, Failure> {
-    let store = order::order_store::open(database, common.clock.clone()).await.map_err(Failure::failed)?;
+    let clock = &common.clock;
+    let open_store = async || {
+        order::order_store::open(&database.url, clock.clone()).await.map_err(|e| database.unopened(e))
+    };
+    let store = patiently(&common.health, &common.stop, "the ledger", open_store).await?;
     let books = SandboxConfig {
         webhook_url: config.sandbox_webhook_url.clone(),
         webhook_secret: config.webhook_secret.clone(),
         public_url: config.public_url.clone(),
     };
-    let sandbox = Sandbox::open(database, books, common.clock.clone()).await.map_err(Failure::failed)?;
+    let sandbox = Sandbox::open(&database.url, books, clock.clone()).await.map_err(Failure::failed)?;
     let provider: Arc<dyn PaymentProvider> = sandbox.clone();
     let deps = order::Dependencies {
         store,
-        queue: common.broker.clone(),
-        bus: common.broker.clone(),
+        queue: common.broker.queue(),
+        bus: common.broker.bus(),
         provider,
         sandbox: Some(sandbox),
         late_stock: Arc::new(order::HttpLateStock::new(common.client(inventory))),
@@ -122,16 +127,17 @@ async fn start_order(
 async fn start_inventory(
     config: inventory::Config,
     common: &Common,
-    database: &str,
+    database: &Database,
     internal: TcpListener,
     order: SocketAddr,
 ) -> Result<JoinHandle<()>, Failure> {
-    let sales = inventory::sale_store::open(database, common.clock.clone()).await.map_err(Failure::failed)?;
+    let sales = inventory::sale_store::open(&database.url, common.clock.clone()).await;
+    let sales = sales.map_err(Failure::failed)?;
     let deps = inventory::Dependencies {
         sales,
         stock: common.stock.clone(),
-        queue: common.broker.clone(),
-        bus: common.broker.clone(),
+        queue: common.broker.queue(),
+        bus: common.broker.bus(),
         order: common.client(order),
         clock: common.clock.clone(),
     };
@@ -145,11 +151,9 @@ async fn start_notify(
     settings: &Settings,
     internal: TcpListener,
 ) -> Result<JoinHandle<()>, Failure> {
-    // A file of its own: notices in a storm must not hold up the ledger's writer.
-    let path = parts::data_dir(settings)?.join("mailbox.db");
-    let mailbox =
-        notify::mailbox::open(&format!("sqlite:{}", path.display())).await.map_err(Failure::failed)?;
-    let deps = notify::Dependencies { bus: common.broker.clone(), mailbox };
+    let database = parts::mailbox_database(settings)?;
+    let mailbox = notify::mailbox::open(&database.url).await.map_err(Failure::failed)?;
+    let deps = notify::Dependencies { bus: common.broker.bus(), mailbox };
     let listeners = notify::Listeners { internal, operators: None };
     Ok(tokio::spawn(notify::serve(config, deps, listeners, common.stop.clone())))
 }

@@ -18,6 +18,9 @@ pub enum Failure {
     /// Bad settings: exit code 64.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// Asked to stop before it had started: exit code 0.
+    #[error("asked to stop before everything had started")]
+    Stopped,
     /// Anything else: exit code 1.
     #[error("{0}")]
     Failed(String),
@@ -74,16 +77,14 @@ where
 /// Prints the outcome, if it is a failure, and turns it into the exit code.
 #[expect(clippy::print_stderr, reason = "the last words of a process, also when logging never started")]
 pub fn exit_code(name: &str, outcome: Result<(), Failure>) -> ExitCode {
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("{name}: {failure}");
-            match failure {
-                Failure::Settings(_) => ExitCode::from(EXIT_BAD_SETTINGS),
-                Failure::Failed(_) => ExitCode::FAILURE,
-            }
-        }
-    }
+    let Err(failure) = outcome else { return ExitCode::SUCCESS };
+    let code = match failure {
+        Failure::Stopped => return ExitCode::SUCCESS,
+        Failure::Settings(_) => ExitCode::from(EXIT_BAD_SETTINGS),
+        Failure::Failed(_) => ExitCode::FAILURE,
+    };
+    eprintln!("{name}: {failure}");
+    code
 }
 
 fn watch_signals(

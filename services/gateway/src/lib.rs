@@ -13,6 +13,7 @@ pub mod identity;
 mod limits;
 mod measure;
 mod pressure;
+pub mod process;
 pub mod purchase;
 mod routes;
 mod sale;

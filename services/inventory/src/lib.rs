@@ -7,6 +7,7 @@ mod config;
 mod events;
 mod keeper;
 mod ledger;
+pub mod process;
 mod reconcile;
 mod recover;
 mod routes;

@@ -3,6 +3,7 @@
 
 mod compose;
 pub mod mailbox;
+pub mod process;
 mod routes;
 mod work;
 

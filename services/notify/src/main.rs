@@ -2,18 +2,6 @@
 
 use std::process::ExitCode;
 
-use service_kit::lifecycle::{self, Failure};
-use service_kit::{Settings, SettingsError};
-use tokio_util::sync::CancellationToken;
-
 fn main() -> ExitCode {
-    lifecycle::run("notify", start)
-}
-
-async fn start(settings: Settings, _shutdown: CancellationToken) -> Result<(), Failure> {
-    service_kit::telemetry::init(&settings)?;
-    notify::Config::from_settings(&settings)?;
-    let queue = settings.required("SECKILL_QUEUE_URL")?;
-    let why = "lives in one process only; run all services together with `seckill run`";
-    Err(SettingsError::bad("SECKILL_QUEUE_URL", format_args!("{queue:?} {why}")).into())
+    service_kit::lifecycle::run("notify", notify::process::run)
 }

@@ -11,6 +11,7 @@ mod jobs;
 mod late_stock;
 pub mod order_store;
 pub mod payment;
+pub mod process;
 mod relay;
 mod routes;
 mod webhook;

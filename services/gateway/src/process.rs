@@ -1,0 +1,57 @@
+//! The gateway as a process of its own: its parts opened from settings, then [`serve`](crate::serve).
+
+use std::sync::Arc;
+
+use domain::Clock;
+use parts::{Opening, StockRole};
+use service_kit::health::Health;
+use service_kit::http::bind;
+use service_kit::lifecycle::Failure;
+use service_kit::{Settings, SystemClock, telemetry};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Config, Deps, Listeners, serve};
+
+/// Runs the gateway from its settings until `shutdown`.
+///
+/// # Errors
+/// A bad setting, a taken port, or an engine that cannot be used.
+pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), Failure> {
+    let metrics = telemetry::init(&settings)?;
+    let config = Config::from_settings(&settings)?;
+    parts::shared(&settings, "SECKILL_STOCK_URL", "memory:")?;
+    parts::shared(&settings, "SECKILL_QUEUE_URL", "embedded:")?;
+    let inventory = parts::neighbour(&settings, "SECKILL_INVENTORY_URL")?;
+    let order = parts::neighbour(&settings, "SECKILL_ORDER_URL")?;
+    let notify = match settings.text("SECKILL_NOTIFY_URL") {
+        Some(_) => Some(parts::neighbour(&settings, "SECKILL_NOTIFY_URL")?),
+        None => None,
+    };
+    let public = bind("SECKILL_LISTEN", settings.address("SECKILL_LISTEN")?).await?;
+    let opening = Opening::begin(&settings, &metrics, shutdown.clone()).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let stock = opening
+        .part("the stock store", async || parts::stock(&settings, StockRole::Seller, clock.clone()).await)
+        .await?;
+    let broker = opening.part("the broker", async || parts::broker(&settings, clock.clone()).await).await?;
+    let admin = opening.done().await?;
+    tracing::info!(public = %address(&public), admin = %address(&admin), "listening");
+    let deps = Deps {
+        stock,
+        queue: broker.queue(),
+        bus: broker.bus(),
+        dead_letters: broker.dead_letters(),
+        inventory,
+        order,
+        notify,
+        clock,
+        health: Health::default(),
+        metrics,
+    };
+    serve(config, deps, Listeners { public, admin }, shutdown).await;
+    broker.close().await.map_err(Failure::failed)
+}
+
+fn address(listener: &tokio::net::TcpListener) -> String {
+    listener.local_addr().map_or_else(|e| e.to_string(), |a| a.to_string())
+}

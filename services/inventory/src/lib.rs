@@ -14,6 +14,7 @@ mod routes;
 pub mod sale_store;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::middleware::from_fn_with_state;
 use domain::Clock;
@@ -30,6 +31,9 @@ use tokio_util::sync::CancellationToken;
 pub use config::Config;
 use keeper::Keeper;
 use sale_store::SaleStore;
+
+/// How often the engines are asked whether they answer, in milliseconds.
+const LOOK_EVERY_MS: u64 = 1_000;
 
 /// What inventory works with.
 pub struct Dependencies {
@@ -71,16 +75,41 @@ pub async fn serve(config: Config, deps: Dependencies, listeners: Listeners, shu
     let router = routes::router(app)
         .layer(from_fn_with_state(config.internal_token, require_bearer))
         .layer(from_fn_with_state(RequestIds::default(), with_request_id));
+    let health = Health::default();
     let operators = async {
         if let Some((listener, metrics)) = listeners.operators {
-            let router = health::routes(&Health::default(), &metrics);
+            let router = health::routes(&health, &metrics);
             serve_http(listener, router, ServerLimits::default(), shutdown.clone()).await;
         }
     };
     tokio::join!(
         serve_http(listeners.internal, router, ServerLimits::default(), shutdown.clone()),
         operators,
+        watch_engines(&keeper, &health, &shutdown),
         reconcile::run(keeper.clone(), config.reconcile_every, shutdown.clone()),
-        events::run(keeper, shutdown.clone()),
+        events::run(keeper.clone(), shutdown.clone()),
     );
+}
+
+/// Readiness means that stock store, broker and sales answer.
+async fn watch_engines(keeper: &Keeper, health: &Health, shutdown: &CancellationToken) {
+    const STOCK: &str = "the stock store";
+    const QUEUE: &str = "the order queue";
+    const SALES: &str = "the sales";
+    for part in [STOCK, QUEUE, SALES] {
+        health.needs(part);
+    }
+    let told = |part, answer: Result<(), String>| match answer {
+        Ok(()) => health.up(part),
+        Err(why) => health.down(part, why),
+    };
+    loop {
+        told(STOCK, keeper.stock.ping().await.map_err(|e| e.to_string()));
+        told(QUEUE, keeper.queue.lane_stats().await.map(drop).map_err(|e| e.to_string()));
+        told(SALES, keeper.sales.all().await.map(drop).map_err(|e| e.to_string()));
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_millis(LOOK_EVERY_MS)) => {}
+        }
+    }
 }

@@ -55,6 +55,8 @@ impl Keeper {
                     tracing::info!(%sale, epoch = epoch.0, took_ms, "stock rebuilt");
                     return;
                 }
+                // Another replica was quicker: a rebuild on top of its own would only void tickets.
+                Err(_) if self.stock.view(sale).await.is_ok() => return,
                 Err(why) => {
                     tracing::warn!(%sale, %why, "rebuilding the stock failed; trying again");
                     sleep(Duration::from_millis(RETRY_MS)).await;

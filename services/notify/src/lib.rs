@@ -59,9 +59,10 @@ pub async fn serve(config: Config, deps: Dependencies, listeners: Listeners, shu
     let router = routes::router(deps.mailbox.clone())
         .layer(from_fn_with_state(config.internal_token, require_bearer))
         .layer(from_fn_with_state(RequestIds::default(), with_request_id));
+    let health = Health::default();
     let operators = async {
         if let Some((listener, metrics)) = listeners.operators {
-            let router = health::routes(&Health::default(), &metrics);
+            let router = health::routes(&health, &metrics);
             serve_http(listener, router, ServerLimits::default(), shutdown.clone()).await;
         }
     };
@@ -69,7 +70,7 @@ pub async fn serve(config: Config, deps: Dependencies, listeners: Listeners, shu
     tokio::join!(
         serve_http(listeners.internal, router, ServerLimits::default(), shutdown.clone()),
         operators,
-        work::write_notices(deps.bus.clone(), shutdown.clone()),
+        work::write_notices(deps.bus.clone(), &health, shutdown.clone()),
         channel(Channel::Email),
         channel(Channel::Sms),
         channel(Channel::Shipping),

@@ -8,6 +8,7 @@ use futures_util::TryStreamExt;
 use futures_util::stream::FuturesUnordered;
 use messaging::{Consumer, Delivery, EventBus, PublishError, QueueError, Subscription};
 use serde::de::DeserializeOwned;
+use service_kit::health::Health;
 use tokio_util::sync::CancellationToken;
 
 use crate::compose;
@@ -22,6 +23,8 @@ const PUBLISHING_MAX: usize = 256;
 /// Notices written in a second at most. Nobody waits for an e-mail by the millisecond, but everybody waits
 /// for the order behind it: in a storm the backlog stays in the queue as events of hundreds of orders.
 const NOTICES_PER_S_MAX: u32 = 2_000;
+/// What readiness means here: events come in.
+const EVENTS: &str = "the events of orders";
 /// Waiting time after something failed.
 const RETRY_MS: u64 = 500;
 
@@ -37,9 +40,13 @@ pub(crate) enum WorkError {
 }
 
 /// Writes notices for the events of the bus until `shutdown`.
-pub(crate) async fn write_notices(bus: Arc<dyn EventBus>, shutdown: CancellationToken) {
+pub(crate) async fn write_notices(bus: Arc<dyn EventBus>, health: &Health, shutdown: CancellationToken) {
+    health.needs(EVENTS);
     while !shutdown.is_cancelled() {
-        let round = write_round(&bus, &shutdown).await;
+        let round = write_round(&bus, health, &shutdown).await;
+        if let Err(error) = &round {
+            health.down(EVENTS, error.to_string());
+        }
         pause_after(round, "writing notices", &shutdown).await;
     }
 }
@@ -57,8 +64,13 @@ pub(crate) async fn deliver(
     }
 }
 
-async fn write_round(bus: &Arc<dyn EventBus>, shutdown: &CancellationToken) -> Result<(), WorkError> {
+async fn write_round(
+    bus: &Arc<dyn EventBus>,
+    health: &Health,
+    shutdown: &CancellationToken,
+) -> Result<(), WorkError> {
     let mut consumer = bus.consume(Subscription::Notify).await?;
+    health.up(EVENTS);
     while let Some(batch) = next(&mut *consumer, EVENTS_MAX, shutdown).await? {
         let last = last_tag(&batch);
         let events: Vec<Event> = readable(&mut *consumer, batch).await?;

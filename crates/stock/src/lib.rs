@@ -7,10 +7,14 @@
 #[cfg(any(test, feature = "contract-suite"))]
 pub mod contract_suite;
 mod memory;
+mod open;
 mod port;
+mod redis;
 
 pub use memory::MemoryStock;
+pub use open::{OpenError, Role, open};
 pub use port::{
     ClosedBecause, Held, Peek, Rebuild, Released, Reserve, Reserved, SaleView, Snapshot, StockConfig,
     StockError, StockStore,
 };
+pub use redis::{RedisOptions, RedisStock};

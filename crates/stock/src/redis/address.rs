@@ -1,0 +1,147 @@
+//! Where the store is: one server, the primary that sentinels name, or a cluster.
+
+use std::time::Duration;
+
+use redis::cluster::ClusterClient;
+use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
+use redis::{AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+
+use super::connection::Connection;
+use super::failure::Failure;
+
+/// Commands waiting to be written, per connection; more wait in their callers.
+const PIPELINE_BUFFER: usize = 1_024;
+/// Port of a server, and of a sentinel, that names none.
+const PORT: u16 = 6_379;
+const SENTINEL_PORT: u16 = 26_379;
+
+/// A parsed `redis…` URL.
+pub(super) enum Address {
+    /// `redis://[user:password@]host[:port][/db]`
+    Single(Client),
+    /// `redis+sentinel://[user:password@]host[:port],…/primary's name[/db]`; the credentials are the
+    /// servers', sentinels are asked without.
+    Sentinel { sentinels: Vec<ConnectionInfo>, primary: String, server: RedisConnectionInfo },
+    /// `redis+cluster://[user:password@]host[:port],…`
+    Cluster(Box<ClusterClient>),
+}
+
+impl Address {
+    /// Parses a URL; what is wrong with it otherwise, without showing any of it.
+    pub(super) fn parse(url: &str, answer_max: Duration) -> Result<Self, &'static str> {
+        let (scheme, rest) = url.split_once("://").ok_or("it lacks ://")?;
+        match scheme {
+            "redis" => Client::open(url).map(Self::Single).map_err(|_| "it does not parse"),
+            "redis+sentinel" => parse_sentinel(rest),
+            "redis+cluster" => {
+                let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
+                if !path.is_empty() {
+                    return Err("a cluster has no databases");
+                }
+                let (credentials, hosts) = hosts.rsplit_once('@').unwrap_or(("", hosts));
+                let nodes = servers(credentials, hosts, PORT, "")?;
+                // One retry, at once: the caller's bound is short, and the connection heals by itself.
+                let builder = ClusterClient::builder(nodes)
+                    .retries(1)
+                    .max_retry_wait(50)
+                    .min_retry_wait(10)
+                    .connection_timeout(answer_max)
+                    .response_timeout(answer_max);
+                builder
+                    .build()
+                    .map(|client| Self::Cluster(Box::new(client)))
+                    .map_err(|_| "the cluster's nodes do not parse")
+            }
+            _ => Err("it is none of redis://, redis+sentinel://, redis+cluster://"),
+        }
+    }
+
+    /// Connects afresh.
+    pub(super) async fn dial(&self, answer_max: Duration) -> Result<Connection, Failure> {
+        let config = AsyncConnectionConfig::new()
+            .set_pipeline_buffer_size(PIPELINE_BUFFER)
+            .set_connection_timeout(Some(answer_max))
+            // Each call has its own bound.
+            .set_response_timeout(None);
+        Ok(match self {
+            Self::Single(client) => {
+                Connection::Single(client.get_multiplexed_async_connection_with_config(&config).await?)
+            }
+            Self::Sentinel { sentinels, primary, server } => {
+                let node = SentinelNodeConnectionInfo::default().set_redis_connection_info(server.clone());
+                // A new client each time: what it remembers of dead sentinels would only slow it down.
+                let mut client = SentinelClient::build(
+                    sentinels.clone(),
+                    primary.clone(),
+                    Some(node),
+                    SentinelServerType::Master,
+                )?;
+                Connection::Single(client.get_async_connection_with_config(&config).await?)
+            }
+            Self::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
+        })
+    }
+}
+
+fn parse_sentinel(rest: &str) -> Result<Address, &'static str> {
+    let (hosts, path) = rest.split_once('/').ok_or("it lacks /NAME of the primary")?;
+    let (primary, db) = path.split_once('/').unwrap_or((path, ""));
+    if primary.is_empty() {
+        return Err("it lacks /NAME of the primary");
+    }
+    let (credentials, hosts) = hosts.rsplit_once('@').unwrap_or(("", hosts));
+    let sentinels = servers("", hosts, SENTINEL_PORT, "")?;
+    // The host is not looked at: only credentials and database are taken from it.
+    let server = servers(credentials, "server", PORT, db)?.remove(0).redis_settings().clone();
+    Ok(Address::Sentinel { sentinels, primary: primary.to_owned(), server })
+}
+
+/// Each of `hosts` as an address of its own.
+fn servers(credentials: &str, hosts: &str, port: u16, db: &str) -> Result<Vec<ConnectionInfo>, &'static str> {
+    let at = if credentials.is_empty() { "" } else { "@" };
+    let parse = |host: &str| {
+        // After an IPv6 address's closing bracket, or anywhere else, a colon starts the port.
+        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+        let host = if has_port { host.to_owned() } else { format!("{host}:{port}") };
+        let url = format!("redis://{credentials}{at}{host}/{db}");
+        url.into_connection_info().map_err(|_| "a host, the credentials or the database do not parse")
+    };
+    hosts.split(',').map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUND: Duration = Duration::from_millis(100);
+
+    #[test]
+    fn sentinels_share_the_name_and_the_servers_have_the_credentials() {
+        let url = "redis+sentinel://shop:p%40ss@s1,s2:26380,[::1]/main/2";
+        let Ok(Address::Sentinel { sentinels, primary, server }) = Address::parse(url, BOUND) else {
+            panic!("must parse")
+        };
+        let named: Vec<_> = sentinels.iter().map(|s| s.addr().to_string()).collect();
+        assert_eq!(named, ["s1:26379", "s2:26380", "::1:26379"]);
+        assert_eq!((primary.as_str(), server.db()), ("main", 2));
+        assert_eq!((server.username(), server.password()), (Some("shop"), Some("p@ss")));
+        assert_eq!(sentinels[0].redis_settings().password(), None);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_showing_the_url() {
+        for bad in [
+            "redis:secret",
+            "rediss://secret@host",
+            "redis+sentinel://secret@host",
+            "redis+sentinel://secret@host/",
+            "redis+cluster://a:secret@host/1",
+            "redis+cluster://a:secret@ho st",
+            "redis://:secret@",
+        ] {
+            let why = Address::parse(bad, BOUND).err().unwrap_or_else(|| panic!("{bad} must not parse"));
+            assert!(!why.contains("secret"), "{why}");
+        }
+        assert!(matches!(Address::parse("redis+cluster://u:p@a:1,b:2", BOUND), Ok(Address::Cluster(_))));
+    }
+}

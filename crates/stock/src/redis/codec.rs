@@ -1,0 +1,226 @@
+//! The functions' arguments and answers, as `seckill.lua` speaks them.
+
+use contract::events::Change;
+use domain::{BuyerId, Epoch, OrderId, Phase, ReservationId, SaleId, StateInputs, UnixMillis};
+use redis::{Cmd, Value};
+
+use super::failure::{Failure, refused};
+use crate::port::{ClosedBecause, Held, Peek, Released, Reserved, SaleView, Snapshot, StockConfig};
+
+/// Room for one call's arguments: reserve, the longest of the frequent ones, needs about 400 bytes.
+const ARGUMENT_BYTES: usize = 512;
+
+/// The keys of a sale, named as in `seckill.lua`.
+#[derive(Clone, Copy)]
+pub(super) enum Key {
+    State,
+    Records,
+    Buyers,
+    Ages,
+    Graves,
+    Draft,
+    DraftRecords,
+    DraftBuyers,
+}
+
+impl Key {
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::Records => "records",
+            Self::Buyers => "buyers",
+            Self::Ages => "ages",
+            Self::Graves => "graves",
+            Self::Draft => "draft",
+            Self::DraftRecords => "draft-records",
+            Self::DraftBuyers => "draft-buyers",
+        }
+    }
+}
+
+/// A call of one function, with the keys that it takes.
+pub(super) fn call(function: &str, sale: &SaleId, keys: &[Key]) -> Cmd {
+    let mut command = Cmd::with_capacity(3 + keys.len() + 5, ARGUMENT_BYTES);
+    command.arg("FCALL").arg(function).arg(keys.len());
+    // The braces are the hash tag: a cluster keeps a sale's keys in one slot.
+    let mut key = format!("seckill:{{{}}}:", sale.as_str());
+    let stem = key.len();
+    for which in keys {
+        key.truncate(stem);
+        key.push_str(which.suffix());
+        command.arg(key.as_str());
+    }
+    command
+}
+
+/// A reservation id on the server: 16 bytes, and one more if it is late.
+pub(super) struct IdBytes([u8; 17], usize);
+
+impl IdBytes {
+    pub(super) fn of(id: ReservationId) -> Self {
+        let mut bytes = [b'L'; 17];
+        bytes[..16].copy_from_slice(&id.order.to_bytes());
+        Self(bytes, if id.late { 17 } else { 16 })
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        &self.0[..self.1]
+    }
+}
+
+fn id(value: &Value) -> Result<ReservationId, Failure> {
+    let Value::BulkString(bytes) = value else { return Err(nonsense()) };
+    let (order, late) = bytes.split_at_checked(16).ok_or_else(nonsense)?;
+    let order = OrderId::from_bytes(order.try_into().map_err(|_| nonsense())?);
+    Ok(ReservationId { order, late: !late.is_empty() })
+}
+
+/// Adds what `configure` takes.
+pub(super) fn config(command: &mut Cmd, config: &StockConfig) {
+    let phase = match config.phase {
+        Phase::Active => "active",
+        Phase::Paused => "paused",
+        Phase::Ended => "ended",
+    };
+    command.arg(config.version).arg(config.opens_at.0).arg(config.ends_at.0);
+    command.arg(phase).arg(config.per_user_limit);
+}
+
+/// What the functions answer for a sale that is not in force.
+pub(super) fn is_unknown(answer: &Value) -> bool {
+    matches!(answer, Value::Int(-1))
+}
+
+fn nonsense() -> Failure {
+    refused("the function library answered something else than this version expects")
+}
+
+/// A number, which the server sends as one or as text.
+fn number<T: TryFrom<i64> + std::str::FromStr>(value: &Value) -> Result<T, Failure> {
+    let parsed = match value {
+        Value::Int(n) => T::try_from(*n).ok(),
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()),
+        _ => None,
+    };
+    parsed.ok_or_else(nonsense)
+}
+
+fn parts<const N: usize>(answer: &Value) -> Result<&[Value; N], Failure> {
+    match answer {
+        Value::Array(items) => items.as_slice().try_into().map_err(|_| nonsense()),
+        _ => Err(nonsense()),
+    }
+}
+
+fn change(epoch: &Value, n: &Value) -> Result<Change, Failure> {
+    Ok(Change { epoch: number(epoch)?, n: number(n)? })
+}
+
+pub(super) fn reserved(answer: &Value, epoch: Epoch) -> Result<Reserved, Failure> {
+    let Value::Int(code) = answer else {
+        let [code, n] = parts(answer)?;
+        return match code {
+            Value::Int(8) => Ok(Reserved::SoldOut(Change { epoch: epoch.0, n: number(n)? })),
+            Value::Int(9) => Ok(Reserved::NotEnough { free: number(n)? }),
+            _ => Err(nonsense()),
+        };
+    };
+    Ok(match code {
+        0 => Reserved::Reserved,
+        1 => Reserved::AlreadyReserved,
+        2 => Reserved::Settled,
+        3 => Reserved::Finished,
+        4 => Reserved::QuantityMismatch,
+        5 => Reserved::Expired,
+        6 => Reserved::StaleTicket,
+        7 => Reserved::LimitReached,
+        10 => Reserved::Closed(ClosedBecause::NotOpen),
+        11 => Reserved::Closed(ClosedBecause::Paused),
+        12 => Reserved::Closed(ClosedBecause::Ended),
+        _ => return Err(nonsense()),
+    })
+}
+
+fn buyer(value: &Value) -> Result<BuyerId, Failure> {
+    let Value::BulkString(bytes) = value else { return Err(nonsense()) };
+    std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()).ok_or_else(nonsense)
+}
+
+pub(super) fn peek(answer: &Value, id: ReservationId) -> Result<Peek, Failure> {
+    match answer {
+        Value::Int(0) => return Ok(Peek::None),
+        Value::Int(1) => return Ok(Peek::Released),
+        _ => {}
+    }
+    let [letter, who, quantity, reserved_at] = parts(answer)?;
+    let reserved_at = UnixMillis(number(reserved_at)?);
+    let held = Held { id, buyer: buyer(who)?, quantity: number(quantity)?, reserved_at };
+    match letter {
+        Value::BulkString(letter) if letter == b"R" => Ok(Peek::Reserved(held)),
+        Value::BulkString(letter) if letter == b"S" => Ok(Peek::Settled(held)),
+        _ => Err(nonsense()),
+    }
+}
+
+pub(super) fn released(answer: &Value) -> Result<Released, Failure> {
+    let [units, from_zero, epoch, n] = parts(answer)?;
+    let from_zero = number::<i64>(from_zero)? == 1;
+    Ok(Released { units: number(units)?, from_zero, change: change(epoch, n)? })
+}
+
+pub(super) fn changed(answer: &Value) -> Result<Change, Failure> {
+    let [epoch, n] = parts(answer)?;
+    change(epoch, n)
+}
+
+fn view_of([epoch, n, phase, opens_at, ends_at, free, now]: &[Value; 7]) -> Result<SaleView, Failure> {
+    let phase = match phase {
+        Value::BulkString(phase) if phase == b"active" => Phase::Active,
+        Value::BulkString(phase) if phase == b"paused" => Phase::Paused,
+        Value::BulkString(phase) if phase == b"ended" => Phase::Ended,
+        _ => return Err(nonsense()),
+    };
+    let (opens_at, ends_at) = (UnixMillis(number(opens_at)?), UnixMillis(number(ends_at)?));
+    let inputs = StateInputs { phase, opens_at, ends_at, free: number(free)? };
+    let change = change(epoch, n)?;
+    Ok(SaleView { now: UnixMillis(number(now)?), inputs, epoch: Epoch(change.epoch), change })
+}
+
+pub(super) fn view(answer: &Value) -> Result<SaleView, Failure> {
+    view_of(parts(answer)?)
+}
+
+pub(super) fn snapshot(answer: &Value) -> Result<Snapshot, Failure> {
+    let all: &[Value; 12] = parts(answer)?;
+    let (head, counts) = all.split_at(7);
+    let view = view_of(head.try_into().map_err(|_| nonsense())?)?;
+    let [reserved, reservations, settled, total, total_version] = counts else { return Err(nonsense()) };
+    Ok(Snapshot {
+        view,
+        free: view.inputs.free,
+        reserved: number(reserved)?,
+        reservations: number(reservations)?,
+        settled: number(settled)?,
+        total: number(total)?,
+        total_version: number(total_version)?,
+    })
+}
+
+pub(super) fn stale(answer: &Value) -> Result<Vec<Held>, Failure> {
+    let Value::Array(flat) = answer else { return Err(nonsense()) };
+    let (each, []) = flat.as_chunks::<4>() else { return Err(nonsense()) };
+    let held = |[which, who, quantity, reserved_at]: &[Value; 4]| {
+        Ok(Held {
+            id: id(which)?,
+            buyer: buyer(who)?,
+            quantity: number(quantity)?,
+            reserved_at: UnixMillis(number(reserved_at)?),
+        })
+    };
+    each.iter().map(held).collect()
+}
+
+/// Whether a step of a rebuild was permitted.
+pub(super) fn permitted(answer: &Value) -> Result<bool, Failure> {
+    number::<i64>(answer).map(|n| n == 1)
+}

@@ -1,0 +1,49 @@
+//! Why a call failed, and what follows from it.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// Why a call brought no answer. All of them fail closed; they differ in what is done about them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The server is there and has no function library: whatever it held is lost.
+    LibraryMissing,
+    /// The connection is of no use any more: dial again. A server that was demoted counts, for dialling
+    /// asks the sentinels anew.
+    Broken(String),
+    /// The server answered that it will not, or not now.
+    Refused(String),
+    /// No answer within the bound.
+    TimedOut,
+}
+
+/// A refusal that did not come from the server itself.
+pub(super) fn refused(why: &str) -> Failure {
+    Failure::Refused(why.into())
+}
+
+impl From<RedisError> for Failure {
+    fn from(error: RedisError) -> Self {
+        let why = error.to_string();
+        match error.kind() {
+            ErrorKind::Server(ServerErrorKind::ReadOnly) => Self::Broken(why),
+            // LOADING, MASTERDOWN, CLUSTERDOWN, OOM, MISCONF, NOPERM …: the connection is fine.
+            ErrorKind::Server(_) | ErrorKind::Extension if why.contains("Function not found") => {
+                Self::LibraryMissing
+            }
+            ErrorKind::Server(_) | ErrorKind::Extension => Self::Refused(why),
+            ErrorKind::Io if error.is_timeout() => Self::TimedOut,
+            _ if error.is_unrecoverable_error() || error.is_io_error() => Self::Broken(why),
+            _ => Self::Refused(why),
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::LibraryMissing => f.write_str("the function library is missing"),
+            Self::Broken(why) | Self::Refused(why) => f.write_str(why),
+            Self::TimedOut => f.write_str("no answer in time"),
+        }
+    }
+}

@@ -3,6 +3,7 @@
 
 mod bench;
 mod engines;
+mod faults;
 mod guards;
 mod http;
 mod platform;
@@ -48,6 +49,8 @@ enum Task {
     },
     /// Storms against the release binary, judged by journal and ledger: `spike`, `kill`, `limits`, `races`.
     Trial(trials::Options),
+    /// Storms on separate services and private engines, each with one fault in the middle.
+    Faults(faults::Options),
     /// Cut the power at random moments of a traced storm, and look what the disk still holds.
     PowerCuts(power_cuts::Options),
 }
@@ -71,6 +74,7 @@ fn run(task: Task) -> run::Outcome {
         Task::Guards { only } => guards::run(only.as_deref()),
         Task::Bench { what } => bench::run(what),
         Task::Trial(options) => trials::run(&options),
+        Task::Faults(options) => faults::run(&options),
         Task::PowerCuts(options) => power_cuts::run(&options),
     }
 }

@@ -120,11 +120,6 @@ impl Server {
         }
     }
 
-    /// Whether it answers right now.
-    pub(crate) fn answers(&self) -> bool {
-        (self.answers)()
-    }
-
     /// Kills it and its descendants, as `kill -9` does, and waits until it is gone.
     pub(crate) fn kill(&mut self) {
         self.process = None;

@@ -28,8 +28,6 @@ pub(crate) struct RabbitMq {
     mapper: Server,
     pub(crate) port: u16,
     pub(crate) api_port: u16,
-    /// The node's Erlang name.
-    pub(crate) node: String,
     folder: PathBuf,
 }
 
@@ -51,7 +49,7 @@ impl RabbitMq {
         let answers = Box::new(move || speaks_amqp(port) && is_fine_with(api_port, "/api/overview", GUEST));
         let server = Server::new("rabbitmq", recipe, folder.join("log"), answers);
         write_ctl(folder, scripts, &variables)?;
-        Ok(Self { server, mapper, port, api_port, node, folder: folder.to_path_buf() })
+        Ok(Self { server, mapper, port, api_port, folder: folder.to_path_buf() })
     }
 
     /// Starts the port mapper, then the node.

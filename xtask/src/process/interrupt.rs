@@ -16,6 +16,9 @@ use crate::run::{Outcome, pause};
 static CHILDREN: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 static HOMES: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
+/// How the names of our folders begin; the process id of their owner follows.
+const PREFIX: &str = "seckill-xtask-";
+
 /// The children. Held while one is started: none is started behind the back of [`end_all`].
 pub(super) fn registered() -> MutexGuard<'static, BTreeSet<u32>> {
     CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
@@ -27,7 +30,9 @@ pub(crate) struct Home(TempDir);
 impl Home {
     /// A new one.
     pub(crate) fn new() -> Outcome<Self> {
-        let folder = tempfile::Builder::new().prefix("seckill-").tempdir().map_err(|e| e.to_string())?;
+        sweep();
+        let prefix = format!("{PREFIX}{}-", std::process::id());
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir().map_err(|e| e.to_string())?;
         let open = fs::Permissions::from_mode(0o755);
         fs::set_permissions(folder.path(), open).map_err(|e| e.to_string())?;
         HOMES.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.path().to_path_buf());
@@ -50,6 +55,18 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         HOMES.lock().unwrap_or_else(PoisonError::into_inner).remove(self.path());
+    }
+}
+
+/// Removes what a run left behind that was killed itself.
+fn sweep() {
+    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner =
+            name.to_str().and_then(|n| n.strip_prefix(PREFIX)?.split('-').next()?.parse::<u32>().ok());
+        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -33,12 +33,22 @@ async fn attempt(queue: &dyn OrderQueue, message: &LaneMessage, until: Instant) 
         Ok(Ok(())) => Fate::Confirmed,
         Ok(Err(error @ (PublishError::Full | PublishError::Unroutable(_)))) => {
             tracing::debug!(%error, order = %message.id(), "the queue refused an order");
+            count("refused");
             Fate::Refused
         }
         Ok(Err(PublishError::Unconfirmed(why))) => {
             tracing::debug!(%why, order = %message.id(), "no confirm for an order");
+            count("unknown");
             Fate::Unknown
         }
-        Err(_) => Fate::Unknown,
+        Err(_) => {
+            count("unknown");
+            Fate::Unknown
+        }
     }
+}
+
+/// Counts what did not go well; the rest is in the histogram of publishes.
+fn count(fate: &'static str) {
+    metrics::counter!("gateway_publish_troubled_total", "fate" => fate).increment(1);
 }

@@ -1,0 +1,346 @@
+//! Every fault, with what is expected. `docs/faults.md` puts beside it what was measured.
+
+use super::evidence::Effect::{
+    Broken, Busy, ClosedSale, DeadLetter, Fenced, LedgerAway, Redelivered, TroubledPublish,
+};
+use super::{Fault, engines, messages, network, services};
+use crate::stack::Shape;
+
+/// Tickets of ten seconds: what was reserved and never ordered is fenced while people watch.
+fn plain() -> Shape {
+    let settings = [("SECKILL_TICKET_TTL_S", "10"), ("SECKILL_PUBLISH_WAIT_MS", "1500")];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    Shape { settings, ..Shape::default() }
+}
+
+fn two_gateways() -> Shape {
+    Shape { gateways: 2, ..plain() }
+}
+
+fn two_of_each() -> Shape {
+    Shape { gateways: 2, inventories: 2, orders: 2, ..plain() }
+}
+
+fn proxied() -> Shape {
+    Shape { proxied: true, ..plain() }
+}
+
+/// Two order services, and a broker that waits seconds for an acknowledgement instead of half an hour.
+fn impatient_broker() -> Shape {
+    let rabbitmq = "consumer_timeout = 5000\nchannel_tick_interval = 1000".to_owned();
+    Shape { orders: 2, rabbitmq, ..plain() }
+}
+
+/// Every fault.
+pub(super) fn all() -> impl Iterator<Item = &'static Fault> {
+    [OF_SERVICES, OF_THE_STOCK_STORE, OF_THE_BROKER, OF_THE_LEDGER].into_iter().flatten()
+}
+
+const OF_SERVICES: &[Fault] = &[
+    Fault {
+        name: "gateway-killed",
+        injects: "one of two gateways is killed, some of its orders reserved and not yet published",
+        expected: "the other gateway continues the same tickets; what nobody continues is fenced",
+        effects: &[Broken, Fenced],
+        shape: two_gateways,
+        storm_s: 8,
+        pause_ms_max: Some(5_000),
+        short: true,
+        inject: services::gateway_killed,
+    },
+    Fault {
+        name: "gateway-paused",
+        injects: "one of two gateways stands still for 30 s, longer than the fence age",
+        expected: "its reservations are fenced; what it publishes on waking meets its fence",
+        effects: &[Fenced],
+        shape: two_gateways,
+        storm_s: 40,
+        pause_ms_max: None,
+        short: false,
+        inject: services::gateway_paused,
+    },
+    Fault {
+        name: "order-killed",
+        injects: "the order service is killed with messages unacknowledged",
+        expected: "they are delivered again; those committed already are known by their id",
+        effects: &[Redelivered],
+        shape: plain,
+        storm_s: 8,
+        pause_ms_max: Some(5_000),
+        short: true,
+        inject: services::order_killed,
+    },
+    Fault {
+        name: "relay-killed",
+        injects: "the order service is killed five times, between publishing an event and marking it too",
+        expected: "events come again; settle and release by order id do nothing twice",
+        effects: &[Redelivered],
+        shape: plain,
+        storm_s: 14,
+        pause_ms_max: Some(5_000),
+        short: false,
+        inject: services::order_killed_repeatedly,
+    },
+    Fault {
+        name: "consumer-paused",
+        injects: "one of two order services stands still past the broker's acknowledgement time-out",
+        expected: "the other takes over its lanes; on waking it finds its ids known",
+        effects: &[Redelivered],
+        shape: impatient_broker,
+        storm_s: 32,
+        pause_ms_max: None,
+        short: false,
+        inject: services::order_paused,
+    },
+    Fault {
+        name: "inventory-killed",
+        injects: "inventory is killed",
+        expected: "selling goes on without it; events wait and are settled on its return",
+        effects: &[Redelivered],
+        shape: plain,
+        storm_s: 8,
+        pause_ms_max: Some(5_000),
+        short: false,
+        inject: services::inventory_killed,
+    },
+    Fault {
+        name: "one-of-each-killed",
+        injects: "of two gateways, two inventories and two order services, one each is killed",
+        expected: "the others carry on; two timeout jobs and two reconcilers do no harm",
+        effects: &[Broken, Redelivered],
+        shape: two_of_each,
+        storm_s: 12,
+        pause_ms_max: Some(5_000),
+        short: false,
+        inject: services::one_of_each_killed,
+    },
+    Fault {
+        name: "rolling-restart",
+        injects: "every service in turn is asked to stop and started again, two of each",
+        expected: "each finishes what is under way; nothing is lost",
+        effects: &[],
+        shape: two_of_each,
+        storm_s: 25,
+        pause_ms_max: Some(5_000),
+        short: false,
+        inject: services::rolling_restart,
+    },
+    Fault {
+        name: "services-killed",
+        injects: "all services are killed at once and come back in any order",
+        expected: "selling again when the last is back; unacknowledged messages come again",
+        effects: &[Broken, Redelivered],
+        shape: plain,
+        storm_s: 10,
+        pause_ms_max: None,
+        short: true,
+        inject: services::services_killed,
+    },
+    Fault {
+        name: "everything-killed",
+        injects: "all services and engines are killed at once and come back in any order",
+        expected: "what was accepted is on the broker's disk; the stock is rebuilt from the ledger",
+        effects: &[Broken, ClosedSale],
+        shape: plain,
+        storm_s: 30,
+        pause_ms_max: None,
+        short: false,
+        inject: services::everything_killed,
+    },
+];
+
+const OF_THE_STOCK_STORE: &[Fault] = &[
+    Fault {
+        name: "redis-killed",
+        injects: "Redis is killed and restarted (everysec: up to a second of writes is lost)",
+        expected: "closed until rebuilt under a higher epoch; selling again within 5 s",
+        effects: &[ClosedSale],
+        shape: plain,
+        storm_s: 10,
+        pause_ms_max: Some(5_000),
+        short: true,
+        inject: engines::redis_killed,
+    },
+    Fault {
+        name: "redis-flushed",
+        injects: "FLUSHALL",
+        expected: "closed until rebuilt under a higher epoch; selling again within 5 s",
+        effects: &[ClosedSale],
+        shape: plain,
+        storm_s: 10,
+        pause_ms_max: Some(5_000),
+        short: true,
+        inject: engines::redis_flushed,
+    },
+    Fault {
+        name: "redis-paused",
+        injects: "Redis stands still for 5 s",
+        expected: "503 meanwhile, at once; the same tickets go on afterwards",
+        effects: &[Busy],
+        shape: plain,
+        storm_s: 12,
+        pause_ms_max: Some(10_000),
+        short: false,
+        inject: engines::redis_paused,
+    },
+    Fault {
+        name: "redis-restored",
+        injects: "Redis is replaced by its own state of three seconds ago",
+        expected: "its library is not armed: closed until rebuilt, never sold from the old state",
+        effects: &[ClosedSale],
+        shape: plain,
+        storm_s: 14,
+        pause_ms_max: Some(5_000),
+        short: false,
+        inject: engines::redis_restored,
+    },
+    Fault {
+        name: "redis-cut-off",
+        injects: "no service reaches Redis for 3 s",
+        expected: "503 meanwhile; the state is still there, and selling goes on",
+        effects: &[Busy],
+        shape: proxied,
+        storm_s: 10,
+        pause_ms_max: Some(8_000),
+        short: false,
+        inject: network::redis_cut_off,
+    },
+    Fault {
+        name: "restock-during-rebuild",
+        injects: "FLUSHALL, and a restock before the stock is back",
+        expected: "the rebuilt stock has the new total",
+        effects: &[ClosedSale],
+        shape: plain,
+        storm_s: 10,
+        pause_ms_max: Some(5_000),
+        short: false,
+        inject: engines::restock_during_rebuild,
+    },
+];
+
+const OF_THE_BROKER: &[Fault] = &[
+    Fault {
+        name: "rabbitmq-killed",
+        injects: "RabbitMQ is killed and restarted, between publish and confirm for some",
+        expected: "503 without a confirm, the ticket holds; all services come back by themselves",
+        effects: &[TroubledPublish],
+        shape: plain,
+        storm_s: 30,
+        pause_ms_max: None,
+        short: true,
+        inject: engines::rabbitmq_killed,
+    },
+    Fault {
+        name: "rabbitmq-cut-off",
+        injects: "no service reaches RabbitMQ for 3 s",
+        expected: "503 meanwhile; the outbox keeps what it has to tell",
+        effects: &[TroubledPublish],
+        shape: proxied,
+        storm_s: 14,
+        pause_ms_max: Some(10_000),
+        short: false,
+        inject: network::rabbitmq_cut_off,
+    },
+    Fault {
+        name: "confirms-lost",
+        injects: "for 4 s nothing that the broker says reaches the gateways",
+        expected: "published once more with the same id, then 503; the ledger knows the id",
+        effects: &[TroubledPublish, Redelivered],
+        shape: proxied,
+        storm_s: 14,
+        pause_ms_max: None,
+        short: true,
+        inject: network::confirms_lost,
+    },
+    Fault {
+        name: "half-open",
+        injects: "connections of gateway and order service to the broker die in silence",
+        expected: "noticed by bound and heartbeat; connected anew, delivered again",
+        effects: &[TroubledPublish],
+        shape: proxied,
+        storm_s: 40,
+        pause_ms_max: None,
+        short: false,
+        inject: network::half_open,
+    },
+    Fault {
+        name: "binding-deleted",
+        injects: "the lanes' bindings are deleted for 3 s",
+        expected: "mandatory: what finds no way is returned and answered 503, never 202",
+        effects: &[TroubledPublish],
+        shape: plain,
+        storm_s: 10,
+        pause_ms_max: None,
+        short: true,
+        inject: messages::binding_deleted,
+    },
+    Fault {
+        name: "memory-alarm",
+        injects: "the broker blocks publishers for 4 s",
+        expected: "fast 503; afterwards selling goes on",
+        effects: &[Busy],
+        shape: plain,
+        storm_s: 16,
+        pause_ms_max: None,
+        short: false,
+        inject: engines::memory_alarm,
+    },
+    Fault {
+        name: "lane-full",
+        injects: "lanes of 200 messages, and nobody consumes for 5 s",
+        expected: "a full lane is a nack and a 503, not a dead letter",
+        effects: &[TroubledPublish],
+        shape: plain,
+        storm_s: 12,
+        pause_ms_max: None,
+        short: false,
+        inject: messages::lane_full,
+    },
+    Fault {
+        name: "poison",
+        injects: "a message that is none, in every lane, among good ones",
+        expected: "it goes to the dead letters by name; the good ones commit",
+        effects: &[DeadLetter],
+        shape: plain,
+        storm_s: 8,
+        pause_ms_max: Some(5_000),
+        short: false,
+        inject: messages::poison,
+    },
+    Fault {
+        name: "events-delayed",
+        injects: "events reach inventory seconds late and in clumps",
+        expected: "settles and releases are late, in any order, and right",
+        effects: &[],
+        shape: proxied,
+        storm_s: 12,
+        pause_ms_max: Some(5_000),
+        short: false,
+        inject: network::events_delayed,
+    },
+];
+
+const OF_THE_LEDGER: &[Fault] = &[
+    Fault {
+        name: "postgres-killed",
+        injects: "Postgres is killed in the middle of commits, and restarted",
+        expected: "the batch is tried again: committed or not, its ids decide; buyers notice nothing",
+        effects: &[LedgerAway],
+        shape: plain,
+        storm_s: 10,
+        pause_ms_max: Some(5_000),
+        short: true,
+        inject: engines::postgres_killed,
+    },
+    Fault {
+        name: "postgres-refusing",
+        injects: "Postgres refuses connections for 10 s, with a full prefetch",
+        expected: "consumers hold what they have and stop taking; no good order is a dead letter",
+        effects: &[LedgerAway],
+        shape: proxied,
+        storm_s: 16,
+        pause_ms_max: Some(5_000),
+        short: false,
+        inject: network::postgres_refusing,
+    },
+];

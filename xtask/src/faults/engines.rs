@@ -1,0 +1,94 @@
+//! Faults of the engines.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::scene::Scene;
+use crate::run::{Outcome, pause, to_end};
+use crate::subject::Subject;
+
+/// How long a killed engine stays away.
+const AWAY: Duration = Duration::from_millis(500);
+/// How long an engine may take to come back.
+const BACK_S_MAX: Duration = Duration::from_secs(60);
+
+pub(super) fn redis_killed(scene: &mut Scene<'_>) -> Outcome {
+    let server = &mut scene.stack.engines.redis.server;
+    server.kill();
+    pause(AWAY);
+    server.start()?;
+    server.ready(BACK_S_MAX).map(|_| ())
+}
+
+pub(super) fn redis_flushed(scene: &mut Scene<'_>) -> Outcome {
+    scene.stack.engines.redis.command(&["FLUSHALL"]).map(|_| ())
+}
+
+pub(super) fn redis_paused(scene: &mut Scene<'_>) -> Outcome {
+    let server = &scene.stack.engines.redis.server;
+    server.pause()?;
+    pause(Duration::from_secs(5));
+    server.resume()
+}
+
+/// The append-only files as they were some seconds ago, under a server that knows no better.
+pub(super) fn redis_restored(scene: &mut Scene<'_>) -> Outcome {
+    let redis = &mut scene.stack.engines.redis;
+    let (now, old) = (redis.data().join("appendonlydir"), redis.data().join("old"));
+    copy_files(&now, &old)?;
+    pause(Duration::from_secs(3));
+    redis.server.kill();
+    fs::remove_dir_all(&now).map_err(|e| format!("{}: {e}", now.display()))?;
+    fs::rename(&old, &now).map_err(|e| format!("{}: {e}", old.display()))?;
+    redis.server.start()?;
+    redis.server.ready(BACK_S_MAX).map(|_| ())
+}
+
+fn copy_files(from: &Path, to: &Path) -> Outcome {
+    let told = |e: std::io::Error| format!("{}: {e}", from.display());
+    fs::create_dir_all(to).map_err(told)?;
+    for entry in fs::read_dir(from).map_err(told)? {
+        let entry = entry.map_err(told)?;
+        fs::copy(entry.path(), to.join(entry.file_name())).map_err(told)?;
+    }
+    Ok(())
+}
+
+/// The stock is lost, and an operator adds to it before it is back.
+pub(super) fn restock_during_rebuild(scene: &mut Scene<'_>) -> Outcome {
+    scene.stack.engines.redis.command(&["FLUSHALL"])?;
+    let path = format!("/admin/v1/sales/{}/restock", scene.sale);
+    let answer = scene.stack.admin_post(&path, &json!({"quantity": 1_000}))?;
+    // A refusal is an answer too, but then nothing was tested.
+    if answer["stock"].is_null() { Err(format!("the restock was refused: {answer}")) } else { Ok(()) }
+}
+
+pub(super) fn rabbitmq_killed(scene: &mut Scene<'_>) -> Outcome {
+    let server = &mut scene.stack.engines.rabbitmq.server;
+    server.kill();
+    pause(AWAY);
+    server.start()?;
+    server.ready(BACK_S_MAX).map(|_| ())
+}
+
+pub(super) fn memory_alarm(scene: &mut Scene<'_>) -> Outcome {
+    let ctl = scene.stack.engines.rabbitmq.ctl();
+    let watermark = |share: &str| {
+        let mut command = std::process::Command::new(&ctl);
+        to_end(command.args(["-q", "set_vm_memory_high_watermark", share]))
+    };
+    watermark("0.00001")?;
+    pause(Duration::from_secs(4));
+    watermark("0.4")
+}
+
+pub(super) fn postgres_killed(scene: &mut Scene<'_>) -> Outcome {
+    let server = &mut scene.stack.engines.postgres.server;
+    server.kill();
+    pause(AWAY);
+    server.start()?;
+    server.ready(BACK_S_MAX).map(|_| ())
+}

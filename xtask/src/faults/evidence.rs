@@ -1,0 +1,176 @@
+//! What a fault left to be seen.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::scene::Scene;
+use crate::stack::{Role, Stack};
+use crate::subject::Subject;
+
+/// Requests that must be under way when a fault strikes.
+pub(super) const IN_FLIGHT_MIN: usize = 100;
+
+/// What must be seen of a fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Effect {
+    /// Buyers' connections broke with a request under way.
+    Broken,
+    /// Buyers were told 503.
+    Busy,
+    /// A gateway had no confirm in time, or was told that the message found no way or no room.
+    TroubledPublish,
+    /// The broker delivered a message again, or the ledger met an id again.
+    Redelivered,
+    /// A reservation whose order did not come was fenced.
+    Fenced,
+    /// The sale was closed and came back under a higher epoch.
+    ClosedSale,
+    /// The order service met a ledger that was away.
+    LedgerAway,
+    /// A message went to the dead letters.
+    DeadLetter,
+}
+
+/// Counters of the platform at one moment.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Counters {
+    troubled: f64,
+    duplicates: f64,
+    redelivered: f64,
+    fences: f64,
+    epoch: f64,
+    outages: f64,
+    dead: f64,
+}
+
+impl Counters {
+    /// Reads them. What does not answer counts as 0.
+    pub(super) fn read(stack: &Stack, sale: &str) -> Self {
+        let ledger = stack.admin_get(&format!("/admin/v1/sales/{sale}/ledger")).unwrap_or_default();
+        let queues = stack.engines.rabbitmq.api("GET", "/api/queues", "").unwrap_or_default();
+        let sum = |field: fn(&Value) -> f64, of: &str| -> f64 {
+            let queues = queues.as_array().map(Vec::as_slice).unwrap_or_default();
+            let named = queues.iter().filter(|q| q["name"].as_str().is_some_and(|name| name.contains(of)));
+            named.map(field).sum()
+        };
+        Self {
+            troubled: stack.metric(Role::Gateway, "gateway_publish_troubled_total"),
+            duplicates: stack.metric(Role::Order, "seckill_lane_messages_total{outcome=\"duplicate\"}"),
+            redelivered: sum(|q| q["message_stats"]["redeliver"].as_f64().unwrap_or(0.0), ""),
+            fences: stack.metric(Role::Inventory, "seckill_fences_sent_total"),
+            epoch: ledger["epoch"].as_f64().unwrap_or(0.0),
+            outages: stack.metric(Role::Order, "seckill_order_store_outages_total"),
+            dead: sum(|q| q["messages"].as_f64().unwrap_or(0.0), ".dead."),
+        }
+    }
+}
+
+/// What was seen of one run.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Evidence {
+    pub(super) in_flight: usize,
+    pub(super) accepted: usize,
+    pub(super) pause: Duration,
+    broken: f64,
+    busy: f64,
+    troubled: f64,
+    redelivered: f64,
+    fences: f64,
+    epochs: f64,
+    outages: f64,
+    dead: f64,
+}
+
+impl Evidence {
+    /// From the counters before, those now, and what the storm told.
+    pub(super) fn of(scene: &Scene<'_>, before: &Counters, told: &Value, pause: Duration) -> Self {
+        let now = Counters::read(scene.stack, &scene.sale);
+        let answers = |kind: &str| told["answers"][kind].as_f64().unwrap_or(0.0);
+        Self {
+            in_flight: scene.in_flight,
+            accepted: scene.accepted(),
+            pause,
+            broken: answers("broken"),
+            busy: answers("busy"),
+            troubled: grown(before.troubled, now.troubled),
+            redelivered: grown(before.redelivered, now.redelivered)
+                + grown(before.duplicates, now.duplicates),
+            fences: grown(before.fences, now.fences),
+            epochs: (now.epoch - before.epoch).max(0.0),
+            outages: grown(before.outages, now.outages),
+            dead: grown(before.dead, now.dead),
+        }
+    }
+
+    /// How much of this effect was seen.
+    fn amount(&self, effect: Effect) -> f64 {
+        match effect {
+            Effect::Broken => self.broken,
+            Effect::Busy => self.busy,
+            Effect::TroubledPublish => self.troubled,
+            Effect::Redelivered => self.redelivered,
+            Effect::Fenced => self.fences,
+            Effect::ClosedSale => self.epochs,
+            Effect::LedgerAway => self.outages,
+            Effect::DeadLetter => self.dead,
+        }
+    }
+
+    /// What of this was not seen.
+    pub(super) fn missing(&self, effects: &[Effect]) -> Vec<String> {
+        let mut missing: Vec<String> = effects
+            .iter()
+            .filter(|effect| self.amount(**effect) < 1.0)
+            .map(|effect| format!("{effect:?}"))
+            .collect();
+        if self.in_flight < IN_FLIGHT_MIN {
+            missing.push(format!("{IN_FLIGHT_MIN} requests under way (there were {})", self.in_flight));
+        }
+        missing
+    }
+
+    /// All of it, in a line.
+    pub(super) fn text(&self) -> String {
+        format!(
+            "{} under way; broken {}, 503 {}, troubled publishes {}, redelivered {}, fenced {}, epochs {}, \
+             ledger away {}, dead letters {}; {} accepted, longest pause {} ms",
+            self.in_flight,
+            self.broken,
+            self.busy,
+            self.troubled,
+            self.redelivered,
+            self.fences,
+            self.epochs,
+            self.outages,
+            self.dead,
+            self.accepted,
+            self.pause.as_millis()
+        )
+    }
+}
+
+/// Growth of a counter. One that is lower now began anew with its process.
+fn grown(before: f64, now: f64) -> f64 {
+    if now >= before { now - before } else { now }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_without_its_effect_does_not_count() {
+        let seen = Evidence { in_flight: 256, troubled: 3.0, ..Evidence::default() };
+        assert!(seen.missing(&[Effect::TroubledPublish]).is_empty());
+        assert_eq!(seen.missing(&[Effect::TroubledPublish, Effect::Fenced]), ["Fenced"]);
+        let quiet = Evidence { in_flight: 99, ..seen };
+        assert_eq!(quiet.missing(&[]).len(), 1);
+    }
+
+    #[test]
+    fn a_counter_of_a_restarted_process_grew_by_what_it_shows() {
+        assert!((grown(5.0, 7.0) - 2.0).abs() < f64::EPSILON);
+        assert!((grown(5.0, 3.0) - 3.0).abs() < f64::EPSILON);
+    }
+}

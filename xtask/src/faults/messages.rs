@@ -1,0 +1,60 @@
+//! Faults of what lies in the broker.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::scene::Scene;
+use crate::run::{Outcome, pause};
+use crate::stack::Role;
+
+/// The default virtual host, as the management API writes it.
+const HOST: &str = "%2F";
+const ORDERS: &str = "seckill.orders";
+/// Messages that a lane holds while it is too small.
+const SMALL_LANE: u32 = 200;
+
+/// The lanes' bindings are deleted, and bound again after a while.
+pub(super) fn binding_deleted(scene: &mut Scene<'_>) -> Outcome {
+    let rabbitmq = &scene.stack.engines.rabbitmq;
+    let path = format!("/api/exchanges/{HOST}/{ORDERS}/bindings/source");
+    let bindings = rabbitmq.api("GET", &path, "")?;
+    let bindings = bindings.as_array().filter(|all| !all.is_empty()).ok_or("no lane is bound")?.clone();
+    let word = |binding: &Value, name: &str| binding[name].as_str().unwrap_or_default().to_owned();
+    let of = |binding: &Value| format!("/api/bindings/{HOST}/e/{ORDERS}/q/{}", word(binding, "destination"));
+    for binding in &bindings {
+        rabbitmq.api("DELETE", &format!("{}/{}", of(binding), word(binding, "properties_key")), "")?;
+    }
+    pause(Duration::from_secs(3));
+    for binding in &bindings {
+        let body = json!({"routing_key": word(binding, "routing_key"), "arguments": binding["arguments"]});
+        rabbitmq.api("POST", &of(binding), &body.to_string())?;
+    }
+    Ok(())
+}
+
+/// Lanes hold next to nothing while nobody consumes.
+pub(super) fn lane_full(scene: &mut Scene<'_>) -> Outcome {
+    let path = format!("/api/policies/{HOST}/small-lanes");
+    let policy = json!({"pattern": "^seckill\\.orders\\.lane-", "apply-to": "queues",
+        "definition": {"max-length": SMALL_LANE, "overflow": "reject-publish"}});
+    scene.stack.engines.rabbitmq.api("PUT", &path, &policy.to_string())?;
+    scene.service(Role::Order, 0)?.pause()?;
+    pause(Duration::from_secs(5));
+    scene.service(Role::Order, 0)?.resume()?;
+    scene.stack.engines.rabbitmq.api("DELETE", &path, "").map(|_| ())
+}
+
+/// Nonsense among good messages, in every lane.
+pub(super) fn poison(scene: &mut Scene<'_>) -> Outcome {
+    let rabbitmq = &scene.stack.engines.rabbitmq;
+    let path = format!("/api/exchanges/{HOST}/{ORDERS}/bindings/source");
+    let bindings = rabbitmq.api("GET", &path, "")?;
+    for binding in bindings.as_array().into_iter().flatten() {
+        let nonsense = json!({"routing_key": binding["routing_key"], "payload": "no message of ours",
+            "payload_encoding": "string", "properties": {"delivery_mode": 2}});
+        let publish = format!("/api/exchanges/{HOST}/{ORDERS}/publish");
+        rabbitmq.api("POST", &publish, &nonsense.to_string())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! Faults of the network between services and engines.
+
+use std::time::Duration;
+
+use super::scene::Scene;
+use crate::proxy::{From, Mood};
+use crate::run::{Outcome, pause};
+use crate::stack::{Engine, Role};
+
+/// What the broker tells the gateways is lost for a while: confirms above all.
+pub(super) fn confirms_lost(scene: &mut Scene<'_>) -> Outcome {
+    let wire = scene.wire(Role::Gateway, Engine::RabbitMq)?;
+    let before = wire.swallowed();
+    wire.be(Mood::Swallow(From::Server));
+    pause(Duration::from_secs(4));
+    wire.be(Mood::Fine);
+    if wire.swallowed() == before { Err("nothing was swallowed".into()) } else { Ok(()) }
+}
+
+/// The ledger refuses connections and has broken those there were.
+pub(super) fn postgres_refusing(scene: &mut Scene<'_>) -> Outcome {
+    everywhere(scene, Engine::Postgres, Duration::from_secs(10))
+}
+
+/// The broker cannot be reached.
+pub(super) fn rabbitmq_cut_off(scene: &mut Scene<'_>) -> Outcome {
+    everywhere(scene, Engine::RabbitMq, Duration::from_secs(3))
+}
+
+/// The stock store cannot be reached.
+pub(super) fn redis_cut_off(scene: &mut Scene<'_>) -> Outcome {
+    everywhere(scene, Engine::Redis, Duration::from_secs(3))
+}
+
+fn everywhere(scene: &mut Scene<'_>, engine: Engine, time: Duration) -> Outcome {
+    let wires = scene.stack.wires.as_ref().ok_or("this platform has no proxies")?;
+    wires.to(engine).for_each(|wire| wire.be(Mood::Cut));
+    pause(time);
+    wires.to(engine).for_each(|wire| wire.be(Mood::Fine));
+    Ok(())
+}
+
+/// Connections to the broker die, and neither side is told.
+pub(super) fn half_open(scene: &mut Scene<'_>) -> Outcome {
+    for role in [Role::Gateway, Role::Order] {
+        if scene.wire(role, Engine::RabbitMq)?.forget_connections() == 0 {
+            return Err(format!("{role:?} has no connection to the broker"));
+        }
+    }
+    Ok(())
+}
+
+/// Events reach inventory late.
+pub(super) fn events_delayed(scene: &mut Scene<'_>) -> Outcome {
+    let wire = scene.wire(Role::Inventory, Engine::RabbitMq)?;
+    wire.be(Mood::Slow(Duration::from_secs(2)));
+    pause(Duration::from_secs(8));
+    wire.be(Mood::Fine);
+    Ok(())
+}

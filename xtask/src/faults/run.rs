@@ -1,0 +1,155 @@
+//! The runs of one fault.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Fault;
+use super::evidence::{Counters, Evidence};
+use super::scene::{Scene, Watch};
+use crate::engines::Durability;
+use crate::process::{Home, leashed};
+use crate::run::{Outcome, release, target, wait_for};
+use crate::stack::Stack;
+use crate::subject::Subject;
+
+/// How long a run's evidence may take to show: the broker tells its numbers every few seconds.
+const SHOW_S_MAX: Duration = Duration::from_secs(15);
+
+/// What became of a fault's runs.
+pub(super) struct Told {
+    pub(super) failures: u32,
+    /// A line for people, and for the document.
+    pub(super) line: String,
+}
+
+/// Runs it so many times, on one platform as long as all goes well.
+pub(super) fn all(fault: &Fault, runs: u32, seed: u32) -> Told {
+    println!("== {}: {}", fault.name, fault.injects);
+    let mut stack = None;
+    let (mut seen, mut failures) = (Vec::new(), 0);
+    for n in 1..=runs {
+        match one(fault, &mut stack, seed.wrapping_add(n)) {
+            Ok(evidence) => {
+                println!("   run {n} of {runs} kept every promise: {}", evidence.text());
+                seen.push(evidence);
+            }
+            Err(why) => {
+                failures += 1;
+                println!("   run {n} of {runs} FAILED: {why}");
+                keep(fault, n, stack.take());
+            }
+        }
+    }
+    Told { failures, line: line(fault, runs, &seen) }
+}
+
+fn line(fault: &Fault, runs: u32, seen: &[Evidence]) -> String {
+    let pauses = seen.iter().map(|e| e.pause.as_millis());
+    let (least, most) = (pauses.clone().min().unwrap_or(0), pauses.max().unwrap_or(0));
+    let flight = seen.iter().map(|e| e.in_flight).min().unwrap_or(0);
+    let accepted: usize = seen.iter().map(|e| e.accepted).sum();
+    format!(
+        "{:24} {} of {runs} counted, no promise broken in those; {accepted} accepted; at least {flight} under \
+         way; longest pause {least} to {most} ms",
+        fault.name,
+        seen.len()
+    )
+}
+
+/// Leaves the logs of a failed run where they can be read.
+fn keep(fault: &Fault, n: u32, stack: Option<Stack>) {
+    let folder = target().join("faults").join(format!("{}-{n}", fault.name));
+    let Some(stack) = stack else { return };
+    match stack.keep_logs(&folder) {
+        Ok(()) => println!("   its logs are in {}", folder.display()),
+        Err(why) => println!("   its logs could not be kept: {why}"),
+    }
+}
+
+/// One storm with the fault in its middle. The platform is made if there is none.
+fn one(fault: &Fault, stack: &mut Option<Stack>, seed: u32) -> Outcome<Evidence> {
+    let loadtest = release(&["loadtest"])?.join("loadtest");
+    let stack = match stack {
+        Some(stack) => stack,
+        none => {
+            let mut fresh = Stack::new(&(fault.shape)(), Durability::Full)?;
+            fresh.start()?;
+            none.insert(fresh)
+        }
+    };
+    stack.ready()?;
+    let home = Home::new()?;
+    let (journal, result) = (home.path().join("journal"), home.path().join("storm.json"));
+    let mut scene = Scene::new(stack, &journal, seed);
+    let mut storm = scene.storm(&loadtest, fault.storm_s, seed, &result)?;
+    scene.risen(&mut storm)?;
+    let before = Counters::read(scene.stack, &scene.sale);
+    scene.count_in_flight();
+    let watch = Watch::begin(&journal);
+    (fault.inject)(&mut scene)?;
+    let status = storm.wait()?;
+    let pause = watch.end();
+    if !status.success() {
+        return Err(format!("the storm ended with {status}"));
+    }
+    scene.stack.ready()?;
+    let told = json(&result)?;
+    verdict(&loadtest, &scene, &journal, &home.path().join("verdict.json"))?;
+    judged(fault, &scene, &before, &told, pause)
+}
+
+/// Whether the effect is there, and the pause as short as promised.
+fn judged(
+    fault: &Fault,
+    scene: &Scene<'_>,
+    before: &Counters,
+    told: &Value,
+    pause: Duration,
+) -> Outcome<Evidence> {
+    let look = || Evidence::of(scene, before, told, pause);
+    let mut evidence = look();
+    let shown = wait_for("the effect", SHOW_S_MAX, || {
+        evidence = look();
+        evidence.missing(fault.effects).is_empty()
+    });
+    if shown.is_err() {
+        let missing = evidence.missing(fault.effects).join(", ");
+        return Err(format!("does not count, not seen: {missing}; {}", evidence.text()));
+    }
+    match fault.pause_ms_max {
+        Some(most) if pause.as_millis() > u128::from(most) => {
+            Err(format!("no 202 for longer than {most} ms: {}", evidence.text()))
+        }
+        _ => Ok(evidence),
+    }
+}
+
+/// The journal's verdict; its broken promises are the error.
+fn verdict(loadtest: &Path, scene: &Scene<'_>, journal: &Path, result: &Path) -> Outcome {
+    let mut command = leashed(loadtest, None)?;
+    command.arg("verdict").arg("--journal").arg(journal).arg("--json").arg(result);
+    command.args(scene.stack.target_arguments());
+    let output = command.output().map_err(|e| format!("verdict: {e}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let told = json(result).unwrap_or_default();
+    let broken: Vec<String> = told["promises"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|p| p["held"] == false)
+        .map(|p| format!("{}: {}", p["promise"].as_str().unwrap_or("?"), p["detail"].as_str().unwrap_or("")))
+        .collect();
+    if broken.is_empty() {
+        return Err(format!("no verdict: {}", String::from_utf8_lossy(&output.stderr).trim()));
+    }
+    Err(format!("broken: {}", broken.join("; ")))
+}
+
+fn json(file: &Path) -> Outcome<Value> {
+    let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
+    serde_json::from_str(&text).map_err(|e| format!("{}: {e}", file.display()))
+}

@@ -1,0 +1,139 @@
+//! Where a fault strikes: the platform with a storm on it.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::process::{Owned, leashed};
+use crate::proxy::Proxy;
+use crate::run::{Outcome, pause, wait_for};
+use crate::stack::{Engine, Role, Stack};
+use crate::subject::Subject;
+
+/// Connections of the storm.
+const CONNECTIONS: &str = "256";
+/// Units of its sale: more than can be sold.
+const STOCK: &str = "400000";
+/// Journal lines after which a storm is in full swing.
+const RISEN_LINES: usize = 1_000;
+/// How long that may take.
+const RISE_S_MAX: Duration = Duration::from_secs(60);
+
+/// The platform with a storm on it.
+pub(crate) struct Scene<'a> {
+    pub(crate) stack: &'a mut Stack,
+    pub(super) sale: String,
+    pub(super) in_flight: usize,
+    journal: PathBuf,
+    random: u64,
+}
+
+impl<'a> Scene<'a> {
+    /// A platform on which this journal's storm plays.
+    pub(super) fn new(stack: &'a mut Stack, journal: &Path, seed: u32) -> Self {
+        let random = u64::from(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        Self { stack, sale: String::new(), in_flight: 0, journal: journal.to_path_buf(), random }
+    }
+
+    /// A number below `n`, decided by the seed (xorshift64*).
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) % n.max(1)
+    }
+
+    /// The other one of two, or the only one: the `n`th service of this role.
+    pub(crate) fn service(&mut self, role: Role, n: usize) -> Outcome<&mut crate::server::Server> {
+        let found = self.stack.of(role).nth(n);
+        found.map(|service| &mut service.server).ok_or_else(|| format!("there is no {role:?} {n}"))
+    }
+
+    /// The proxy between services of this role and this engine.
+    pub(crate) fn wire(&self, role: Role, engine: Engine) -> Outcome<&Proxy> {
+        self.stack.wires.as_ref().ok_or("this platform has no proxies")?.of(role, engine)
+    }
+
+    /// Starts the storm.
+    pub(super) fn storm(&self, loadtest: &Path, seconds: u32, seed: u32, result: &Path) -> Outcome<Owned> {
+        let _ = std::fs::remove_file(&self.journal);
+        let mut storm = leashed(loadtest, None)?;
+        storm.args(["storm", "--no-verdict", "--stock", STOCK, "--connections", CONNECTIONS]);
+        storm.args(["--open-in-s", "1", "--patience-s", "40", "--duration", &seconds.to_string()]);
+        storm.args(["--seed", &seed.to_string()]);
+        storm.arg("--journal").arg(&self.journal).arg("--json").arg(result);
+        storm.args(self.stack.target_arguments()).stdin(Stdio::null()).stdout(Stdio::null());
+        Owned::start(storm)
+    }
+
+    /// Waits until the storm is in full swing, then for a moment that the seed decides.
+    pub(super) fn risen(&mut self, storm: &mut Owned) -> Outcome {
+        let journal = self.journal.clone();
+        let mut alive = true;
+        wait_for("the storm rising", RISE_S_MAX, || {
+            alive = storm.is_running();
+            !alive || lines(&journal) > RISEN_LINES
+        })?;
+        if !alive {
+            return Err("the storm ended before it rose".into());
+        }
+        let head = std::fs::read_to_string(&self.journal).unwrap_or_default();
+        let head: serde_json::Value =
+            serde_json::from_str(head.lines().next().unwrap_or_default()).unwrap_or_default();
+        self.sale = head["sale"].as_str().ok_or("the journal has no head")?.to_owned();
+        pause(Duration::from_millis(self.below(1_000)));
+        Ok(())
+    }
+
+    /// Notes how many requests are under way now.
+    pub(super) fn count_in_flight(&mut self) {
+        self.in_flight = self.stack.connections();
+    }
+
+    /// Orders in the journal so far.
+    pub(super) fn accepted(&self) -> usize {
+        lines(&self.journal).saturating_sub(1)
+    }
+}
+
+fn lines(journal: &Path) -> usize {
+    let text = std::fs::read(journal).unwrap_or_default();
+    text.iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// Watches the journal grow, and keeps the longest time in which it did not.
+pub(super) struct Watch {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Duration>,
+}
+
+impl Watch {
+    /// Begins now.
+    pub(super) fn begin(journal: &Path) -> Self {
+        let (journal, stop) = (journal.to_path_buf(), Arc::new(AtomicBool::new(false)));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let length = || std::fs::metadata(&journal).map_or(0, |m| m.len());
+            let (mut last, mut since, mut longest) = (length(), Instant::now(), Duration::ZERO);
+            while !stopped.load(Ordering::Relaxed) {
+                pause(Duration::from_millis(10));
+                let now = length();
+                if now != last {
+                    longest = longest.max(since.elapsed());
+                    (last, since) = (now, Instant::now());
+                }
+            }
+            longest
+        });
+        Self { stop, thread }
+    }
+
+    /// The longest time without a 202, up to the last one.
+    pub(super) fn end(self) -> Duration {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap_or_default()
+    }
+}

@@ -24,6 +24,11 @@ enum Command {
     Run,
     /// Print every setting with its meaning and default
     Settings,
+    /// Ask a health address once; exit code 0 if it is well (for container health checks)
+    Probe {
+        /// http://host:port/readyz
+        url: String,
+    },
 }
 
 /// Reads the command line and does what it says.
@@ -46,6 +51,9 @@ pub(crate) fn run() -> ExitCode {
             print_settings();
             Ok(())
         }
+        Command::Probe { url } => Settings::from_vars([])
+            .map_err(Failure::from)
+            .and_then(|defaults| run_with(defaults, |_, _| async move { seckill::probe::run(&url).await })),
     };
     exit_code("seckill", outcome)
 }

@@ -8,7 +8,8 @@ use domain::Clock;
 use messaging::embedded::{EmbeddedBroker, EmbeddedOptions};
 use messaging::{DeadLetters, EventBus, OrderQueue, QueueError};
 use service_kit::{Settings, SettingsError};
-use stock::{MemoryStock, StockStore};
+pub use stock::Role as StockRole;
+use stock::StockStore;
 
 use crate::Unopened;
 
@@ -83,33 +84,26 @@ fn make_folder(folder: &Path, setting: &str) -> Result<(), SettingsError> {
         .map_err(|e| SettingsError::bad(setting, format_args!("cannot make {}: {e}", folder.display())))
 }
 
-/// What a process does with the stock store.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum StockRole {
-    /// Reserves and looks: a gateway.
-    Seller,
-    /// Keeps it: inventory, and the all-in-one.
-    Keeper,
-}
-
-/// The stock store of `SECKILL_STOCK_URL`.
+/// The stock store of `SECKILL_STOCK_URL`. One on servers connects in the background: wait for it by
+/// [`answers`].
 ///
 /// # Errors
-/// A bad setting, or a store that is away.
-#[expect(clippy::unused_async, reason = "the remote adapter connects here")]
-pub async fn stock(
+/// A bad setting.
+pub fn stock(
     settings: &Settings,
-    _role: StockRole,
+    role: StockRole,
     clock: Arc<dyn Clock>,
-) -> Result<Arc<dyn StockStore>, Unopened> {
+) -> Result<Arc<dyn StockStore>, SettingsError> {
     const NAME: &str = "SECKILL_STOCK_URL";
-    match settings.required(NAME)? {
-        "memory:" => Ok(Arc::new(MemoryStock::new(clock))),
-        other => {
-            Err(SettingsError::bad(NAME, format_args!("no adapter has the scheme of {:?}", scheme(other)))
-                .into())
-        }
-    }
+    stock::open(settings.required(NAME)?, role, clock).map_err(|e| SettingsError::Engine(e.to_string()))
+}
+
+/// Whether the stock store answers, as a part to wait for.
+///
+/// # Errors
+/// When it does not.
+pub async fn answers(stock: &Arc<dyn StockStore>) -> Result<(), Unopened> {
+    stock.ping().await.map_err(|e| Unopened::Away(e.to_string()))
 }
 
 /// An open broker, behind its ports.

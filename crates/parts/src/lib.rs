@@ -8,7 +8,9 @@ mod engines;
 mod neighbours;
 mod waiting;
 
-pub use engines::{Broker, Database, StockRole, broker, data_dir, database, mailbox_database, stock};
+pub use engines::{
+    Broker, Database, StockRole, answers, broker, data_dir, database, mailbox_database, stock,
+};
 pub use neighbours::neighbour;
 pub use waiting::{Opening, Unopened, patiently};
 

@@ -44,8 +44,8 @@ pub(crate) async fn start(
         order::Config::from_settings(&settings.clone().with("SECKILL_LISTEN", public.to_string()))?;
     let database = parts::database(settings)?;
     let stop = CancellationToken::new();
-    let open_stock = async || parts::stock(settings, StockRole::Keeper, clock.clone()).await;
-    let stock = patiently(&health, &stop, "the stock store", open_stock).await?;
+    let stock = parts::stock(settings, StockRole::Inventory, clock.clone())?;
+    patiently(&health, &stop, "the stock store", async || parts::answers(&stock).await).await?;
     let token = settings.secret("SECKILL_INTERNAL_TOKEN")?;
     let common = Common { stock, broker, clock, health, token, stop };
     let (inventory_listener, inventory_address) = internal().await?;

@@ -30,9 +30,8 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let public = bind("SECKILL_LISTEN", settings.address("SECKILL_LISTEN")?).await?;
     let opening = Opening::begin(&settings, &metrics, shutdown.clone()).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let stock = opening
-        .part("the stock store", async || parts::stock(&settings, StockRole::Seller, clock.clone()).await)
-        .await?;
+    let stock = parts::stock(&settings, StockRole::Gateway, clock.clone())?;
+    opening.part("the stock store", async || parts::answers(&stock).await).await?;
     let broker = opening.part("the broker", async || parts::broker(&settings, clock.clone()).await).await?;
     let admin = opening.done().await?;
     tracing::info!(public = %address(&public), admin = %address(&admin), "listening");

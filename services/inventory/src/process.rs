@@ -28,9 +28,8 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let open_sales =
         async || sale_store::open(&database.url, clock.clone()).await.map_err(|e| database.unopened(e));
     let sales = opening.part("the sales", open_sales).await?;
-    let stock = opening
-        .part("the stock store", async || parts::stock(&settings, StockRole::Keeper, clock.clone()).await)
-        .await?;
+    let stock = parts::stock(&settings, StockRole::Inventory, clock.clone())?;
+    opening.part("the stock store", async || parts::answers(&stock).await).await?;
     let broker = opening.part("the broker", async || parts::broker(&settings, clock.clone()).await).await?;
     let operators = opening.done().await?;
     let deps = Dependencies { sales, stock, queue: broker.queue(), bus: broker.bus(), order, clock };

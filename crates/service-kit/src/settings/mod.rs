@@ -24,6 +24,9 @@ pub enum SettingsError {
     /// No default and not set.
     #[error("{0}: must be set")]
     Missing(String),
+    /// Set to an engine that there is not, in the engine's own words, which name the setting.
+    #[error("{0}")]
+    Engine(String),
     /// Set to something it cannot be.
     #[error("{name}: {why}")]
     Bad {

@@ -44,7 +44,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     if !is_there("strace") {
         return Err("this needs strace".into());
     }
-    let folder = release(&["seckill", "loadtest"])?;
+    let folder = release()?;
     let home = tempfile::tempdir().map_err(|e| e.to_string())?;
     let (data, journal) = (home.path().join("data"), home.path().join("journal"));
     let trace = traced_storm(&folder, home.path(), &data, &journal, options)?;

@@ -142,3 +142,108 @@ impl Shared {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener as Listener, TcpStream as Stream};
+
+    use super::*;
+    use crate::run::wait_for;
+
+    /// A server that echoes, for as long as this test program runs.
+    fn echo() -> u16 {
+        let listener = Listener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                std::thread::spawn(move || {
+                    let mut buffer = [0; 64];
+                    while let Ok(n @ 1..) = stream.read(&mut buffer) {
+                        if stream.write_all(&buffer[..n]).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        port
+    }
+
+    fn connect(proxy: &Proxy) -> Stream {
+        let stream = Stream::connect(("127.0.0.1", proxy.port())).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        stream
+    }
+
+    /// What comes back for a word; nothing within the time-out, or the end, are told apart.
+    fn say(stream: &mut Stream, word: &[u8]) -> Result<Vec<u8>, &'static str> {
+        stream.write_all(word).map_err(|_| "broken")?;
+        let mut answer = vec![0; word.len()];
+        match stream.read(&mut answer) {
+            Ok(0) => Err("ended"),
+            Ok(n) => Ok(answer[..n].to_vec()),
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => Err("silence"),
+            Err(_) => Err("broken"),
+        }
+    }
+
+    #[test]
+    fn it_passes_on_and_finds_the_server_that_answers() {
+        let nobody = ports::free().unwrap();
+        let proxy = Proxy::to(&[nobody, echo()]).unwrap();
+        for _ in 0..4 {
+            assert_eq!(say(&mut connect(&proxy), b"hello").unwrap(), b"hello");
+        }
+    }
+
+    #[test]
+    fn what_is_swallowed_is_lost_and_its_connection_ends_afterwards() {
+        let proxy = Proxy::to(&[echo()]).unwrap();
+        let mut stream = connect(&proxy);
+        assert_eq!(say(&mut stream, b"one").unwrap(), b"one");
+        proxy.be(Mood::Swallow(From::Server));
+        assert_eq!(say(&mut stream, b"two"), Err("silence"));
+        assert_eq!(proxy.swallowed(), 3);
+        proxy.be(Mood::Fine);
+        assert!(matches!(say(&mut stream, b"three"), Err("ended" | "broken")));
+        assert_eq!(say(&mut connect(&proxy), b"four").unwrap(), b"four");
+    }
+
+    #[test]
+    fn a_cut_ends_what_there_is_and_lets_nobody_in() {
+        let proxy = Proxy::to(&[echo()]).unwrap();
+        let mut stream = connect(&proxy);
+        assert!(say(&mut stream, b"one").is_ok());
+        proxy.be(Mood::Cut);
+        wait_for("the end", Duration::from_secs(5), || say(&mut stream, b"x").is_err_and(|e| e != "silence"))
+            .unwrap();
+        assert!(say(&mut connect(&proxy), b"two").is_err());
+        proxy.be(Mood::Fine);
+        assert_eq!(say(&mut connect(&proxy), b"three").unwrap(), b"three");
+    }
+
+    #[test]
+    fn a_forgotten_connection_stays_silent_while_new_ones_work() {
+        let proxy = Proxy::to(&[echo()]).unwrap();
+        let mut stream = connect(&proxy);
+        assert!(say(&mut stream, b"one").is_ok());
+        assert_eq!(proxy.forget_connections(), 1);
+        assert_eq!(say(&mut stream, b"two"), Err("silence"));
+        assert_eq!(say(&mut connect(&proxy), b"three").unwrap(), b"three");
+        assert_eq!(say(&mut stream, b"four"), Err("silence"));
+    }
+
+    #[test]
+    fn slow_is_late_and_whole() {
+        let proxy = Proxy::to(&[echo()]).unwrap();
+        let mut stream = connect(&proxy);
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        assert!(say(&mut stream, b"one").is_ok());
+        proxy.be(Mood::Slow(Duration::from_millis(30)));
+        let began = std::time::Instant::now();
+        assert_eq!(say(&mut stream, b"two").unwrap(), b"two");
+        assert!(began.elapsed() >= Duration::from_millis(60), "both ways were slow");
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// What went wrong, for a person.
@@ -33,18 +34,24 @@ pub(crate) fn is_there(program: &str) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Builds release binaries of these packages and answers their folder; with `XTASK_BINARIES` set, that folder
-/// is taken as it is, so that a trial can be of the very binaries that will be shipped.
-pub(crate) fn release(packages: &[&str]) -> Outcome<PathBuf> {
-    if let Some(folder) = std::env::var_os("XTASK_BINARIES") {
-        return Ok(PathBuf::from(folder));
-    }
-    let mut command = cargo(&["build", "--release", "--quiet"]);
-    for package in packages {
-        command.args(["-p", package]);
-    }
-    to_end(&mut command)?;
-    Ok(target().join("release"))
+/// The packages with programs that are tried and measured. Always built together: features that they
+/// share are then decided once.
+const PROGRAMS: [&str; 6] = ["seckill", "gateway", "inventory", "order", "notify", "loadtest"];
+
+/// Builds the release binaries, once, and answers their folder; with `XTASK_BINARIES` set, that folder is
+/// taken as it is, so that a trial can be of the very binaries that will be shipped.
+pub(crate) fn release() -> Outcome<PathBuf> {
+    static BUILT: OnceLock<Outcome<PathBuf>> = OnceLock::new();
+    let build = || {
+        if let Some(folder) = std::env::var_os("XTASK_BINARIES") {
+            return Ok(PathBuf::from(folder));
+        }
+        let mut command = cargo(&["build", "--release", "--quiet", "--bins"]);
+        command.args(PROGRAMS.iter().flat_map(|package| ["-p", package]));
+        to_end(&mut command)?;
+        Ok(target().join("release"))
+    };
+    BUILT.get_or_init(build).clone()
 }
 
 /// Cargo's target folder.

@@ -90,7 +90,7 @@ impl Door {
 impl Stack {
     /// Starts engines and lays everything out; the services are not started yet.
     pub(crate) fn new(shape: &Shape, durability: Durability) -> Outcome<Self> {
-        let binaries = release(&["gateway", "inventory", "order", "notify"])?;
+        let binaries = release()?;
         let engines = Engines::start_with(durability, &shape.rabbitmq)?;
         engines.postgres.sql("postgres", &format!("create database {DATABASE}"))?;
         Self::on(engines, &binaries, shape)

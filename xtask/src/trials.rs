@@ -61,7 +61,7 @@ pub(crate) struct Options {
 
 /// Plays them; the first broken promise ends it.
 pub(crate) fn run(options: &Options) -> Outcome {
-    let folder = release(&["seckill", "loadtest"])?;
+    let folder = release()?;
     for n in 1..=options.runs {
         let home = Home::new()?;
         let mut subject = subject(options, &folder, &home)?;

@@ -21,7 +21,7 @@ const WRK_RUNS: usize = 5;
 const WRK_S: u32 = 5;
 
 pub(super) fn run() -> Outcome {
-    let folder = release(&["seckill", "loadtest"])?;
+    let folder = release()?;
     let mut build = crate::run::cargo(&["build", "--release", "--quiet", "-p", "gateway", "--examples"]);
     to_end(&mut build)?;
     println!("machine: {}", machine());

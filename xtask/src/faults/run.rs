@@ -70,7 +70,7 @@ fn keep(fault: &Fault, n: u32, stack: Option<Stack>) {
 
 /// One storm with the fault in its middle. The platform is made if there is none.
 fn one(fault: &Fault, stack: &mut Option<Stack>, seed: u32) -> Outcome<Evidence> {
-    let loadtest = release(&["loadtest"])?.join("loadtest");
+    let loadtest = release()?.join("loadtest");
     let stack = match stack {
         Some(stack) => stack,
         none => {

@@ -33,8 +33,7 @@ async fn pump(shared: &Shared, number: u64, whose: From, mut from: OwnedReadHalf
             return dead_in_silence(&mut mood).await;
         }
         let now = *mood.borrow_and_update();
-        let swallows = now == Mood::Swallow(whose);
-        if now == Mood::Cut || (lost && !swallows) {
+        if now == Mood::Cut || (lost && now != Mood::Swallow(whose)) {
             return;
         }
         let read = tokio::select! {
@@ -43,9 +42,14 @@ async fn pump(shared: &Shared, number: u64, whose: From, mut from: OwnedReadHalf
             _ = forgotten.changed() => continue,
         };
         let Ok(length @ 1..) = read else { return };
-        if swallows {
+        // As the network is now that they came, not as it was when they were waited for.
+        let now = *mood.borrow();
+        if now == Mood::Swallow(whose) {
             lost = true;
             shared.swallowed.fetch_add(length as u64, Ordering::Relaxed);
+            continue;
+        }
+        if now == Mood::Cut || lost || number < *forgotten.borrow() {
             continue;
         }
         if let Mood::Slow(time) = now {

@@ -1,6 +1,9 @@
 //! Benchmarks: what the platform does on this machine, beside a baseline in the same run.
 
+mod cpu;
 mod embedded;
+mod stack;
+mod storms;
 
 use clap::ValueEnum;
 
@@ -11,11 +14,24 @@ use crate::run::Outcome;
 pub(crate) enum What {
     /// The all-in-one on embedded parts: durable orders a second, memory, sold-out refusals.
     Embedded,
+    /// The separate services on Redis, RabbitMQ and Postgres, and each adapter beside a bare client.
+    Stack,
 }
 
 /// Measures it.
 pub(crate) fn run(what: What) -> Outcome {
     match what {
         What::Embedded => embedded::run(),
+        What::Stack => stack::run(),
     }
+}
+
+/// The processor, cores and kernel, for figures that stand beside their machine.
+fn machine() -> String {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model =
+        cpu.lines().find_map(|l| l.strip_prefix("model name")).unwrap_or("").trim_matches([' ', '\t', ':']);
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{model}, {cores} cores, Linux {}", kernel.trim())
 }

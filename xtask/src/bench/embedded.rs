@@ -4,17 +4,16 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::storms::Storm;
 use crate::platform::Platform;
 use crate::process::Owned;
 use crate::run::{Outcome, is_there, release, to_end, wait_for};
 use crate::subject::Subject;
 
 /// Length of the sustained storm, in seconds.
-const STORM_S: &str = "30";
-/// Units of the large sale: more than can be sold in that time.
-const STOCK: &str = "1000000";
+const STORM_S: u32 = 30;
 /// Runs of the refusal measurement; their median counts.
 const WRK_RUNS: usize = 5;
 /// Length of one of them, in seconds.
@@ -24,7 +23,7 @@ pub(super) fn run() -> Outcome {
     let folder = release()?;
     let mut build = crate::run::cargo(&["build", "--release", "--quiet", "-p", "gateway", "--examples"]);
     to_end(&mut build)?;
-    println!("machine: {}", machine());
+    println!("machine: {}", super::machine());
     orders(&folder)?;
     if is_there("wrk") || Path::new("/usr/bin/wrk").exists() {
         refusals(&folder)
@@ -40,28 +39,11 @@ fn orders(folder: &Path) -> Outcome {
     let mut platform = Platform::new(&folder.join("seckill"), &home.path().join("data"))?;
     platform.start()?;
     platform.ready()?;
-    let result = home.path().join("result.json");
-    let mut storm = Command::new(folder.join("loadtest"));
-    storm.args([
-        "storm",
-        "--stock",
-        STOCK,
-        "--duration",
-        STORM_S,
-        "--connections",
-        "256",
-        "--sample",
-        "20000",
-    ]);
-    storm.arg("--json").arg(&result).args(platform.target_arguments());
-    to_end(&mut storm)?;
-    let text = std::fs::read_to_string(&result).map_err(|e| e.to_string())?;
-    let told: Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
-    let rate = |name: &str| told["rates"][name].as_f64().unwrap_or(0.0);
-    println!("durable orders/s, committed rows        {:>10.0}", rate("committed_rows_per_s"));
+    let storm = Storm::play(folder, home.path(), &platform, STORM_S, None)?;
+    println!("durable orders/s, committed rows        {:>10.0}", storm.rate("committed_rows_per_s"));
     println!("peak memory of the platform, MB         {:>10.0}", platform.peak_mb().unwrap_or(0.0));
     println!("platform CPU seconds in all             {:>10.1}", platform.cpu_seconds().unwrap_or(0.0));
-    println!("generator CPU us a request              {:>10.1}", rate("generator_cpu_us_per_request"));
+    println!("generator CPU us a request              {:>10.1}", storm.rate("generator_cpu_us_per_request"));
     Ok(())
 }
 
@@ -154,13 +136,4 @@ fn spread_of(values: &mut [f64], digits: usize) -> String {
     values.sort_by(f64::total_cmp);
     let (low, high) = (values[0], values[values.len() - 1]);
     format!("{:>10.digits$}  ({low:.digits$} to {high:.digits$})", values[values.len() / 2])
-}
-
-fn machine() -> String {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model =
-        cpu.lines().find_map(|l| l.strip_prefix("model name")).unwrap_or("").trim_matches([' ', '\t', ':']);
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!("{model}, {cores} cores, Linux {}", kernel.trim())
 }

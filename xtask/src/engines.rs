@@ -4,6 +4,7 @@
 //! outside their folder. They go when their owner goes; see [`crate::process`].
 
 mod find;
+pub(crate) mod high_availability;
 mod install;
 pub(crate) mod postgres;
 pub(crate) mod rabbitmq;
@@ -16,6 +17,8 @@ use std::time::Duration;
 
 use crate::process::Home;
 use crate::run::Outcome;
+use crate::server::Server;
+use high_availability::HighAvailability;
 use postgres::Postgres;
 use rabbitmq::RabbitMq;
 use redis::Redis;
@@ -37,6 +40,8 @@ pub(crate) struct Engines {
     pub(crate) redis: Redis,
     pub(crate) rabbitmq: RabbitMq,
     pub(crate) postgres: Postgres,
+    /// More nodes, where there are.
+    pub(crate) more: Option<HighAvailability>,
     // Last: the folder goes after those who write to it.
     home: Home,
 }
@@ -55,6 +60,7 @@ impl Engines {
             redis: Redis::new(&binaries.redis, &home.folder("redis")?)?,
             rabbitmq: RabbitMq::new(&binaries.rabbitmq, &home.folder("rabbitmq")?, rabbitmq)?,
             postgres: Postgres::new(&binaries.postgres, &home.folder("postgres")?, durability)?,
+            more: None,
             home,
         };
         engines.redis.server.start()?;
@@ -66,12 +72,44 @@ impl Engines {
         Ok(engines)
     }
 
+    /// With a replica and three sentinels of Redis, and three nodes of RabbitMQ.
+    pub(crate) fn start_highly_available(durability: Durability, rabbitmq: &str) -> Outcome<Self> {
+        let mut engines = Self::start_with(durability, rabbitmq)?;
+        engines.more = Some(HighAvailability::beside(&engines, rabbitmq)?);
+        Ok(engines)
+    }
+
     /// Waits until all of them answer.
     pub(crate) fn ready(&mut self) -> Outcome {
         self.redis.server.ready(START_S_MAX)?;
         self.postgres.server.ready(START_S_MAX)?;
         self.rabbitmq.server.ready(START_S_MAX)?;
-        Ok(())
+        self.more.as_mut().map_or(Ok(()), HighAvailability::ready)
+    }
+
+    /// Where clients find the stock store: by way of another port of this machine, if one is given.
+    pub(crate) fn stock_url(&self, by: Option<u16>) -> String {
+        match (by, &self.more) {
+            (Some(port), _) => format!("redis://127.0.0.1:{port}"),
+            (None, Some(more)) => more.stock_url(),
+            (None, None) => self.redis.url(),
+        }
+    }
+
+    /// Where clients find the broker: by way of another port of this machine, if one is given.
+    pub(crate) fn queue_url(&self, by: Option<u16>) -> String {
+        match (by, &self.more) {
+            (Some(port), _) => rabbitmq::url(&[port]),
+            (None, Some(more)) => more.queue_url(&self.rabbitmq),
+            (None, None) => self.rabbitmq.url(),
+        }
+    }
+
+    /// Every server of theirs, for its log.
+    pub(crate) fn servers(&self) -> Vec<&Server> {
+        let mut all = vec![&self.redis.server, &self.rabbitmq.server, &self.postgres.server];
+        all.extend(self.more.iter().flat_map(HighAvailability::servers));
+        all
     }
 
     /// The folder that holds their data, for files that should go with them.
@@ -93,11 +131,15 @@ impl Engines {
 }
 
 /// Starts one of each for people, who stop them by Ctrl-C.
-pub(crate) fn show() -> Outcome {
-    let engines = Engines::start(Durability::Relaxed)?;
+pub(crate) fn show(highly_available: bool) -> Outcome {
+    let engines = match highly_available {
+        true => Engines::start_highly_available(Durability::Relaxed, "")?,
+        false => Engines::start(Durability::Relaxed)?,
+    };
     for (name, value) in engines.test_variables() {
         println!("export {name}='{value}'");
     }
+    println!("# stock store {}, broker {}", engines.stock_url(None), engines.queue_url(None));
     println!("# Running, with data in {}, until Ctrl-C.", engines.home().path().display());
     loop {
         std::thread::park();

@@ -8,6 +8,7 @@
 mod catalogue;
 mod engines;
 mod evidence;
+mod high_availability;
 mod messages;
 mod network;
 mod run;

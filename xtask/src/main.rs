@@ -34,7 +34,11 @@ enum Task {
     /// Run every test.
     Test,
     /// Start private engines, print the variables that tests read, and keep them until Ctrl-C.
-    Engines,
+    Engines {
+        /// With a replica and sentinels of Redis, and three nodes of RabbitMQ.
+        #[arg(long)]
+        ha: bool,
+    },
     /// Start the services as processes of their own on private engines, tell where, and keep them until Ctrl-C.
     Stack(stack::Options),
     /// Remove each guard in turn and show that its tests then fail.
@@ -69,7 +73,7 @@ fn main() -> ExitCode {
 fn run(task: Task) -> run::Outcome {
     match task {
         Task::Test => test::run(),
-        Task::Engines => engines::show(),
+        Task::Engines { ha } => engines::show(ha),
         Task::Stack(options) => stack::run(&options),
         Task::Guards { only } => guards::run(only.as_deref()),
         Task::Bench { what } => bench::run(what),

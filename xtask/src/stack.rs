@@ -37,6 +37,8 @@ pub(crate) struct Shape {
     pub(crate) proxied: bool,
     /// More lines of the broker's configuration.
     pub(crate) rabbitmq: String,
+    /// Whether Redis has a replica and sentinels, and RabbitMQ three nodes.
+    pub(crate) highly_available: bool,
 }
 
 impl Default for Shape {
@@ -48,6 +50,7 @@ impl Default for Shape {
             settings: Vec::new(),
             proxied: false,
             rabbitmq: String::new(),
+            highly_available: false,
         }
     }
 }
@@ -91,7 +94,10 @@ impl Stack {
     /// Starts engines and lays everything out; the services are not started yet.
     pub(crate) fn new(shape: &Shape, durability: Durability) -> Outcome<Self> {
         let binaries = release()?;
-        let engines = Engines::start_with(durability, &shape.rabbitmq)?;
+        let engines = match shape.highly_available {
+            true => Engines::start_highly_available(durability, &shape.rabbitmq)?,
+            false => Engines::start_with(durability, &shape.rabbitmq)?,
+        };
         engines.postgres.sql("postgres", &format!("create database {DATABASE}"))?;
         Self::on(engines, &binaries, shape)
     }
@@ -153,9 +159,7 @@ impl Stack {
     /// Copies every log into this folder.
     pub(crate) fn keep_logs(&self, folder: &Path) -> Outcome {
         std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-        let engines =
-            [&self.engines.redis.server, &self.engines.rabbitmq.server, &self.engines.postgres.server];
-        for server in self.services.iter().map(|s| &s.server).chain(engines) {
+        for server in self.services.iter().map(|s| &s.server).chain(self.engines.servers()) {
             let to: PathBuf = folder.join(format!("{}.log", server.name()));
             std::fs::copy(server.log(), &to).map_err(|e| format!("{}: {e}", to.display()))?;
         }

@@ -18,17 +18,23 @@ use crate::server::{Recipe, Server};
 
 /// `guest:guest`, which a fresh node lets in from its own machine.
 const GUEST: &str = "Basic Z3Vlc3Q6Z3Vlc3Q=";
+/// The file of the secret that nodes and tools show each other.
+const COOKIE: &str = ".erlang.cookie";
 /// How long the port mapper may take to listen.
 const MAPPER_S_MAX: Duration = Duration::from_secs(10);
 
-/// One node and its port mapper.
+/// One node. The first of a cluster has the port mapper that all of them use.
 pub(crate) struct RabbitMq {
     pub(crate) server: Server,
     /// Erlang starts this daemon by itself, and leaves it behind: unless one is there already.
-    mapper: Server,
+    mapper: Option<Server>,
+    mapper_port: u16,
     pub(crate) port: u16,
     pub(crate) api_port: u16,
+    /// The node's Erlang name.
+    pub(crate) node: String,
     folder: PathBuf,
+    scripts: PathBuf,
 }
 
 impl RabbitMq {
@@ -40,6 +46,30 @@ impl RabbitMq {
         let recipe = recipe.variable("ERL_EPMD_ADDRESS", "127.0.0.1");
         let listens = Box::new(move || TcpStream::connect(("127.0.0.1", mapper_port)).is_ok());
         let mapper = Server::new("epmd", recipe, folder.join("epmd.log"), listens);
+        write_cookie(folder, &super::draw_hex(16)?)?;
+        let node = Self::node("rabbitmq", scripts, folder, configuration, mapper_port)?;
+        Ok(Self { mapper: Some(mapper), ..node })
+    }
+
+    /// Another node of the same cluster, once this one runs.
+    pub(super) fn joining(&self, name: &str, folder: &Path, configuration: &str) -> Outcome<Self> {
+        let cookie = fs::read_to_string(self.folder.join(COOKIE)).map_err(|e| format!("{COOKIE}: {e}"))?;
+        write_cookie(folder, &cookie)?;
+        let cluster = format!(
+            "cluster_formation.peer_discovery_backend = classic_config\n\
+             cluster_formation.classic_config.nodes.1 = {}\n{configuration}",
+            self.node
+        );
+        Self::node(name, &self.scripts, folder, &cluster, self.mapper_port)
+    }
+
+    fn node(
+        name: &str,
+        scripts: &Path,
+        folder: &Path,
+        configuration: &str,
+        mapper_port: u16,
+    ) -> Outcome<Self> {
         let (port, api_port) = (ports::free()?, ports::free()?);
         let node = format!("seckill-{port}@localhost");
         write_configuration(folder, port, api_port, configuration)?;
@@ -47,26 +77,24 @@ impl RabbitMq {
         let mut recipe = Recipe::new(&scripts.join("rabbitmq-server"));
         recipe.environment.clone_from(&variables);
         let answers = Box::new(move || speaks_amqp(port) && is_fine_with(api_port, "/api/overview", GUEST));
-        let server = Server::new("rabbitmq", recipe, folder.join("log"), answers);
+        let server = Server::new(name, recipe, folder.join("log"), answers);
         write_ctl(folder, scripts, &variables)?;
-        Ok(Self { server, mapper, port, api_port, folder: folder.to_path_buf() })
+        let (folder, scripts) = (folder.to_path_buf(), scripts.to_path_buf());
+        Ok(Self { server, mapper: None, mapper_port, port, api_port, node, folder, scripts })
     }
 
-    /// Starts the port mapper, then the node.
+    /// Starts the port mapper, if it is this node's, then the node.
     pub(super) fn start(&mut self) -> Outcome {
-        self.mapper.start()?;
-        self.mapper.ready(MAPPER_S_MAX)?;
+        if let Some(mapper) = &mut self.mapper {
+            mapper.start()?;
+            mapper.ready(MAPPER_S_MAX)?;
+        }
         self.server.start()
     }
 
     /// Where clients find it.
     pub(crate) fn url(&self) -> String {
-        self.url_by(self.port)
-    }
-
-    /// The same by way of another port of this machine.
-    pub(crate) fn url_by(&self, port: u16) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{port}/%2f")
+        url(&[self.port])
     }
 
     /// Where its management API is.
@@ -89,6 +117,12 @@ impl RabbitMq {
             false => Err(format!("{method} {path}: {answer}")),
         }
     }
+}
+
+/// Where clients find the nodes of one broker, by their ports.
+pub(super) fn url(ports: &[u16]) -> String {
+    let nodes: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+    format!("amqp://guest:guest@{}/%2f", nodes.join(","))
 }
 
 /// Says hello in the protocol, and listens for an answer.
@@ -114,12 +148,15 @@ fn write_configuration(folder: &Path, port: u16, api_port: u16, more: &str) -> O
     // Read instead of the machine's own.
     write("rabbitmq-env.conf", "")?;
     write("enabled_plugins", "[rabbitmq_management].\n")?;
-    let cookie = folder.join(".erlang.cookie");
-    if !cookie.exists() {
-        write(".erlang.cookie", &super::draw_hex(16)?)?;
-        fs::set_permissions(&cookie, fs::Permissions::from_mode(0o400)).map_err(|e| e.to_string())?;
-    }
     Ok(())
+}
+
+/// The secret that nodes and tools show each other.
+fn write_cookie(folder: &Path, cookie: &str) -> Outcome {
+    let file = folder.join(COOKIE);
+    let told = |e: std::io::Error| format!("{}: {e}", file.display());
+    fs::write(&file, cookie).map_err(told)?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o400)).map_err(told)
 }
 
 fn variables(folder: &Path, node: &str, mapper_port: u16) -> Outcome<Vec<(String, String)>> {

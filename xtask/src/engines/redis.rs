@@ -23,6 +23,11 @@ pub(crate) struct Redis {
 impl Redis {
     /// A server that appends to a file and syncs it every second; not started yet.
     pub(super) fn new(program: &Path, folder: &Path) -> Outcome<Self> {
+        Self::called("redis", program, folder)
+    }
+
+    /// The same under this name.
+    pub(super) fn called(name: &str, program: &Path, folder: &Path) -> Outcome<Self> {
         let port = ports::free()?;
         let words = [
             "--port",
@@ -41,8 +46,20 @@ impl Redis {
         .map(str::to_owned);
         let recipe = Recipe::new(program).arguments(words);
         let answers = Box::new(move || command(port, &["PING"]).is_ok_and(|answer| answer == "+PONG"));
-        let server = Server::new("redis", recipe, folder.join("log"), answers);
+        let server = Server::new(name, recipe, folder.join("log"), answers);
         Ok(Self { server, port, data: folder.to_path_buf(), program: program.to_path_buf() })
+    }
+
+    /// Follows this primary when it starts for the first time; sentinels rewrite who follows whom.
+    pub(super) fn following(mut self, primary: &Self) -> Self {
+        let words = ["--replicaof", "127.0.0.1", &primary.port.to_string()].map(str::to_owned);
+        self.server.recipe_mut().arguments.extend(words);
+        self
+    }
+
+    /// Whether it is the one that takes writes.
+    pub(crate) fn is_primary(&self) -> bool {
+        self.command(&["INFO", "replication"]).is_ok_and(|told| told.contains("role:master"))
     }
 
     /// Where clients find it.
@@ -67,7 +84,7 @@ impl Redis {
 }
 
 /// One command on a connection of its own.
-fn command(port: u16, words: &[&str]) -> Outcome<String> {
+pub(super) fn command(port: u16, words: &[&str]) -> Outcome<String> {
     let talk = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(Duration::from_secs(ANSWER_S_MAX)))?;

@@ -3,7 +3,7 @@
 use super::evidence::Effect::{
     Broken, Busy, ClosedSale, DeadLetter, Fenced, LedgerAway, Redelivered, TroubledPublish,
 };
-use super::{Fault, engines, messages, network, services};
+use super::{Fault, engines, high_availability, messages, network, services};
 use crate::stack::Shape;
 
 /// Tickets of ten seconds: what was reserved and never ordered is fenced while people watch.
@@ -25,6 +25,10 @@ fn proxied() -> Shape {
     Shape { proxied: true, ..plain() }
 }
 
+fn highly_available() -> Shape {
+    Shape { gateways: 2, orders: 2, highly_available: true, ..plain() }
+}
+
 /// Two order services, and a broker that waits seconds for an acknowledgement instead of half an hour.
 fn impatient_broker() -> Shape {
     let rabbitmq = "consumer_timeout = 5000\nchannel_tick_interval = 1000".to_owned();
@@ -33,7 +37,7 @@ fn impatient_broker() -> Shape {
 
 /// Every fault.
 pub(super) fn all() -> impl Iterator<Item = &'static Fault> {
-    [OF_SERVICES, OF_THE_STOCK_STORE, OF_THE_BROKER, OF_THE_LEDGER].into_iter().flatten()
+    [OF_SERVICES, OF_THE_STOCK_STORE, OF_THE_BROKER, OF_THE_LEDGER, OF_MANY_NODES].into_iter().flatten()
 }
 
 const OF_SERVICES: &[Fault] = &[
@@ -342,5 +346,30 @@ const OF_THE_LEDGER: &[Fault] = &[
         pause_ms_max: Some(5_000),
         short: false,
         inject: network::postgres_refusing,
+    },
+];
+
+const OF_MANY_NODES: &[Fault] = &[
+    Fault {
+        name: "primary-killed",
+        injects: "the Redis primary is killed; sentinels promote its replica",
+        expected: "the promoted library is not armed: closed, rebuilt from the ledger, selling within 5 s",
+        effects: &[ClosedSale],
+        shape: highly_available,
+        storm_s: 20,
+        pause_ms_max: Some(5_000),
+        short: false,
+        inject: high_availability::primary_killed,
+    },
+    Fault {
+        name: "leader-killed",
+        injects: "of three RabbitMQ nodes, the leader of the busiest lane is killed",
+        expected: "a new leader is elected, channels are opened anew; a pause of 5 s at most",
+        effects: &[TroubledPublish],
+        shape: highly_available,
+        storm_s: 40,
+        pause_ms_max: Some(5_000),
+        short: false,
+        inject: high_availability::leader_killed,
     },
 ];

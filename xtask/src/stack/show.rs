@@ -1,15 +1,27 @@
 //! `cargo xtask stack`: for people who want to look around.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{Shape, Stack};
 use crate::engines::Durability;
 use crate::run::Outcome;
 use crate::subject::{ADMIN_TOKEN, JWT_SECRET, Subject};
 
+/// How much of the engines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum What {
+    /// One of each.
+    Up,
+    /// Redis with a replica and three sentinels, RabbitMQ with three nodes.
+    Ha,
+}
+
 /// `cargo xtask stack`.
 #[derive(Args)]
 pub(crate) struct Options {
+    /// With one of each engine, or with a replica, sentinels and a cluster.
+    #[arg(default_value = "up")]
+    what: What,
     /// Gateways, balanced by connection.
     #[arg(long, default_value_t = 2)]
     gateways: usize,
@@ -38,6 +50,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
         inventories: options.inventories,
         orders: options.orders,
         settings,
+        highly_available: options.what == What::Ha,
         ..Shape::default()
     };
     let mut stack = Stack::new(&shape, Durability::Full)?;
@@ -49,8 +62,8 @@ pub(crate) fn run(options: &Options) -> Outcome {
     println!("operators' token     {ADMIN_TOKEN}");
     println!("buyers' JWT secret   {JWT_SECRET}");
     let engines = &stack.engines;
-    println!("redis                {}", engines.redis.url());
-    println!("rabbitmq             {}   management {}", engines.rabbitmq.url(), engines.rabbitmq.api_url());
+    println!("redis                {}", engines.stock_url(None));
+    println!("rabbitmq             {}   management {}", engines.queue_url(None), engines.rabbitmq.api_url());
     println!("postgres             {}", engines.postgres.url(super::DATABASE));
     println!("\nservice        process   listens on   metrics and readiness             log");
     for service in &stack.services {

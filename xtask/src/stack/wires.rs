@@ -70,13 +70,11 @@ pub(super) fn engine_urls(
     wires: Option<&Wires>,
     database: &str,
 ) -> [(&'static str, String); 3] {
-    let port = |engine| {
-        let proxy = wires.and_then(|wires| wires.of(role, engine).ok());
-        proxy.map_or(port_of(engines, engine), Proxy::port)
-    };
+    let by = |engine| wires.and_then(|wires| wires.of(role, engine).ok()).map(Proxy::port);
+    let postgres = by(Engine::Postgres).unwrap_or(engines.postgres.port);
     [
-        ("SECKILL_STOCK_URL", format!("redis://127.0.0.1:{}", port(Engine::Redis))),
-        ("SECKILL_QUEUE_URL", engines.rabbitmq.url_by(port(Engine::RabbitMq))),
-        ("SECKILL_DATABASE_URL", engines.postgres.url_by(port(Engine::Postgres), database)),
+        ("SECKILL_STOCK_URL", engines.stock_url(by(Engine::Redis))),
+        ("SECKILL_QUEUE_URL", engines.queue_url(by(Engine::RabbitMq))),
+        ("SECKILL_DATABASE_URL", engines.postgres.url_by(postgres, database)),
     ]
 }

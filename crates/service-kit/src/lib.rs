@@ -7,6 +7,8 @@ mod clock;
 pub mod health;
 pub mod http;
 pub mod lifecycle;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod secret;
 pub mod settings;
 pub mod telemetry;

@@ -2,7 +2,10 @@
 
 #[cfg(test)]
 mod contract_suite;
+mod errors;
+mod postgres;
 mod records;
+mod rules;
 mod sqlite;
 
 use std::sync::Arc;
@@ -14,6 +17,7 @@ use contract::lane::LaneMessage;
 use domain::{BuyerId, Clock, Epoch, OrderId, SaleId};
 use futures_util::stream::BoxStream;
 
+pub use postgres::PostgresStore;
 pub use records::{
     AllocationRecord, BatchOutcome, Cancelled, Capture, CaptureOutcome, Charge, LateCommit, LateWork,
     OrderHistory, OrderRecord, OutboxRow, Overdue, PaymentBegun, PaymentFailure, Provenance, RefundWork,
@@ -48,7 +52,7 @@ impl StoreError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The URL names no engine this build has.
-    #[error("SECKILL_DATABASE_URL: {0} (expected sqlite:PATH)")]
+    #[error("SECKILL_DATABASE_URL: {0} (expected sqlite:PATH or postgres://…)")]
     Scheme(String),
     /// The engine is there but does not open.
     #[error("SECKILL_DATABASE_URL: {0}")]
@@ -134,12 +138,29 @@ pub trait OrderStore: Send + Sync {
     async fn ping(&self) -> Result<(), StoreError>;
 }
 
+/// Connections to a database server, where nobody says how many.
+const CONNECTIONS_DEFAULT: u32 = 16;
+
 /// Opens the store the URL names.
 ///
 /// # Errors
 /// An unknown scheme, or an engine that does not open. There is no fallback.
 pub async fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn OrderStore>, OpenError> {
+    open_pooled(url, CONNECTIONS_DEFAULT, clock).await
+}
+
+/// Opens the store the URL names, with at most `connections` to its server, if it has one. `clock` is the
+/// ledger's where the engine has none; a database server has its own, the same for all replicas.
+///
+/// # Errors
+/// An unknown scheme, or an engine that does not open. There is no fallback.
+pub async fn open_pooled(
+    url: &str,
+    connections: u32,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn OrderStore>, OpenError> {
     match url.split_once(':') {
+        Some(("postgres" | "postgresql", _)) => Ok(Arc::new(PostgresStore::open(url, connections).await?)),
         Some(("sqlite", path)) => {
             let store = SqliteStore::open(path.as_ref(), SqliteOptions::default(), clock).await?;
             Ok(Arc::new(store))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use async_trait::async_trait;
 use contract::events::{Event, EventKind};
 use contract::internal::PutAllocation;
 use contract::lane::{BarrierMessage, FenceMessage, LaneMessage, OrderMessage};
@@ -19,7 +20,13 @@ pub(in crate::order_store) const PAY_WITHIN_S: u32 = 60;
 /// Price of one unit.
 pub(in crate::order_store) const PRICE: i64 = 1_999;
 
-/// A clock that stands until it is moved.
+/// The clock of a store under test: it stands until it is moved.
+#[async_trait]
+pub(in crate::order_store) trait Hands: Send + Sync {
+    async fn pass(&self, millis: i64);
+}
+
+/// A clock that the store is given.
 pub(in crate::order_store) struct HandClock(AtomicI64);
 
 impl HandClock {
@@ -34,11 +41,18 @@ impl Clock for HandClock {
     }
 }
 
+#[async_trait]
+impl Hands for HandClock {
+    async fn pass(&self, millis: i64) {
+        self.0.fetch_add(millis, Ordering::SeqCst);
+    }
+}
+
 /// A store under test.
 pub(in crate::order_store) struct Bench {
     pub(in crate::order_store) store: Arc<dyn OrderStore>,
-    pub(in crate::order_store) clock: Arc<HandClock>,
-    /// Keeps the store's files until the test ends.
+    pub(in crate::order_store) clock: Arc<dyn Hands>,
+    /// Keeps the store's files, or its database, until the test ends.
     pub(in crate::order_store) _files: Box<dyn std::any::Any + Send + Sync>,
 }
 
@@ -106,13 +120,13 @@ impl Bench {
         self.store.put_allocation(sale, &put).await.unwrap();
     }
 
-    pub(in crate::order_store) fn pass(&self, millis: i64) {
-        self.clock.0.fetch_add(millis, Ordering::SeqCst);
+    pub(in crate::order_store) async fn pass(&self, millis: i64) {
+        self.clock.pass(millis).await;
     }
 
     /// Lets the time to pay run out for all that is committed now.
-    pub(in crate::order_store) fn pass_deadline(&self) {
-        self.pass(i64::from(PAY_WITHIN_S) * 1000);
+    pub(in crate::order_store) async fn pass_deadline(&self) {
+        self.pass(i64::from(PAY_WITHIN_S) * 1000).await;
     }
 
     pub(in crate::order_store) async fn commit(&self, batch: &[LaneMessage]) -> BatchOutcome {

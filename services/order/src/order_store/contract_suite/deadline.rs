@@ -27,11 +27,11 @@ pub(in crate::order_store) async fn a_cancel_gives_units_back_and_only_before_pa
 pub(in crate::order_store) async fn a_deadline_is_the_first_moment_too_late(bench: Bench) {
     let bench = bench.with_sale(3, 1).await;
     bench.commit(&[order(1, "a", 1), order(2, "b", 1), order(3, "c", 1)]).await;
-    bench.pass(i64::from(PAY_WITHIN_S) * 1000 - 1);
+    bench.pass(i64::from(PAY_WITHIN_S) * 1000 - 1).await;
     assert_eq!(bench.store.expire(&[id(1)]).await.unwrap(), 0, "a millisecond is left");
     assert_eq!(bench.store.overdue(10).await.unwrap(), []);
     assert_eq!(bench.pay(1, "p1").await, CaptureOutcome::Paid);
-    bench.pass(1);
+    bench.pass(1).await;
     assert_eq!(bench.pay(2, "p2").await, CaptureOutcome::Late);
     assert_eq!(bench.status(2).await, OrderStatus::Expired);
     let cancel = bench.store.cancel(id(3), &buyer("c")).await.unwrap();
@@ -47,7 +47,7 @@ pub(in crate::order_store) async fn expiry_takes_only_what_is_unpaid_and_overdue
     bench.pay(1, "p1").await;
     bench.store.cancel(id(2), &buyer("b")).await.unwrap();
     let under_way = bench.begin(3, "c").await;
-    bench.pass_deadline();
+    bench.pass_deadline().await;
     bench.commit(&[order(5, "e", 1)]).await;
     let overdue = bench.store.overdue(10).await.unwrap();
     assert_eq!(overdue.iter().map(|o| o.id).collect::<Vec<_>>(), [id(3), id(4)]);
@@ -67,7 +67,7 @@ pub(in crate::order_store) async fn a_lost_webhook_found_at_the_deadline_still_p
     let bench = bench.with_sale(1, 1).await;
     bench.commit(&[order(1, "a", 1)]).await;
     let reference = bench.begin(1, "a").await;
-    bench.pass_deadline();
+    bench.pass_deadline().await;
     let asked = Capture { provenance: Provenance::AskedAtDeadline, ..Bench::money(&reference, 1, 1) };
     assert_eq!(bench.store.record_capture(&asked).await.unwrap(), CaptureOutcome::Paid);
     assert_eq!(bench.store.expire(&[id(1)]).await.unwrap(), 0);

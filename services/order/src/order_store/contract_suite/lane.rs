@@ -75,7 +75,7 @@ pub(in crate::order_store) async fn a_buyers_live_units_stay_within_the_limit_ov
 
 pub(in crate::order_store) async fn amounts_and_due_times_come_from_the_allocation(bench: Bench) {
     let bench = bench.with_sale(9, 3).await;
-    bench.pass(250);
+    bench.pass(250).await;
     bench.commit(&[order(1, "a", 3)]).await;
     let record = bench.record(1).await;
     assert_eq!((record.amount.cents, record.amount.currency.as_str()), (3 * PRICE, "EUR"));

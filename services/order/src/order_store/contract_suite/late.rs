@@ -10,7 +10,7 @@ use crate::order_store::{CaptureOutcome, LateCommit};
 async fn late(bench: Bench, total: u32) -> Bench {
     let bench = bench.with_sale(total, 1).await;
     bench.commit(&[order(1, "a", 1)]).await;
-    bench.pass_deadline();
+    bench.pass_deadline().await;
     assert_eq!(bench.pay(1, "p1").await, CaptureOutcome::Late);
     bench.told().await;
     bench
@@ -88,7 +88,7 @@ pub(in crate::order_store) async fn a_late_payment_waits_durably_for_its_next_at
     let bench = late(bench, 1).await;
     bench.store.defer_late("p1", 2_000).await.unwrap();
     assert_eq!(bench.store.late_work(10).await.unwrap(), []);
-    bench.pass(2_000);
+    bench.pass(2_000).await;
     let work = bench.store.late_work(10).await.unwrap();
     assert_eq!((work[0].attempts, work[0].waiting_ms), (1, 2_000));
     bench.store.refuse_late("p1").await.unwrap();

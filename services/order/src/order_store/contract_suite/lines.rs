@@ -78,7 +78,7 @@ pub(in crate::order_store) async fn a_fence_for_a_first_reservation_releases_it_
 ) {
     let bench = bench.with_sale(9, 2).await;
     bench.commit(&[order(1, "a", 1)]).await;
-    bench.pass_deadline();
+    bench.pass_deadline().await;
     bench.pay(1, "p1").await;
     assert_eq!(bench.store.commit_late("p1", Epoch(1)).await.unwrap(), LateCommit::Paid);
     bench.told().await;

@@ -8,12 +8,13 @@ mod lines;
 mod money;
 mod reading;
 
-pub(super) use bench::{Bench, HandClock};
+pub(super) use bench::{Bench, HandClock, Hands, START};
 
-/// `for_store!(make)`: `make` is an async fn that answers a [`Bench`] over an empty store.
+/// `for_store!(make)`: `make` is an async fn that answers a [`Bench`] over an empty store. What follows it
+/// in the call stands above every test.
 macro_rules! for_store {
-    ($make:path) => {
-        $crate::order_store::contract_suite::for_store!(@tests $make;
+    ($make:path $(, $(#[$attribute:meta])+)?) => {
+        $crate::order_store::contract_suite::for_store!(@tests $make, [$($(#[$attribute])+)?];
             lane: orders_take_units_until_they_are_gone_and_the_rest_is_rejected_by_row,
             lane: a_batch_that_comes_again_changes_nothing,
             lane: known_orders_in_a_batch_leave_the_units_to_the_new_ones,
@@ -49,11 +50,15 @@ macro_rules! for_store {
             reading: the_audit_is_silent_after_all_of_a_life,
         );
     };
-    (@tests $make:path; $($group:ident: $rule:ident,)*) => {
-        $(#[tokio::test]
+    (@tests $make:path, $attributes:tt; $($group:ident: $rule:ident,)*) => {
+        $($crate::order_store::contract_suite::for_store!(@test $make, $attributes, $rule);)*
+    };
+    (@test $make:path, [$(#[$attribute:meta])*], $rule:ident) => {
+        #[tokio::test]
+        $(#[$attribute])*
         async fn $rule() {
             $crate::order_store::contract_suite::rules::$rule($make().await).await;
-        })*
+        }
     };
 }
 pub(super) use for_store;

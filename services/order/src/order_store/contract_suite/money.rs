@@ -111,10 +111,10 @@ pub(in crate::order_store) async fn refund_work_is_due_until_done(bench: Bench) 
     assert_eq!((work[0].reference.as_str(), work[0].amount_cents, work[0].attempts), ("p1", PRICE, 0));
     bench.store.defer_refund("p1", 1000).await.unwrap();
     assert_eq!(bench.store.refund_work(10).await.unwrap(), []);
-    bench.pass(1000);
+    bench.pass(1000).await;
     assert_eq!(bench.store.refund_work(10).await.unwrap()[0].attempts, 1);
     bench.store.refund_done("p1").await.unwrap();
-    bench.pass(100_000);
+    bench.pass(100_000).await;
     assert_eq!(bench.store.refund_work(10).await.unwrap(), []);
     bench.assert_sound().await;
 }

@@ -87,7 +87,7 @@ pub(in crate::order_store) async fn the_audit_is_silent_after_all_of_a_life(benc
     bench.pay(2, "p2").await;
     bench.store.refund_order(id(2)).await.unwrap();
     bench.store.cancel(id(3), &buyer("b3")).await.unwrap();
-    bench.pass_deadline();
+    bench.pass_deadline().await;
     bench.pay(4, "p4").await;
     bench.store.commit_late("p4", Epoch(1)).await.unwrap();
     bench.store.expire(&[id(5)]).await.unwrap();

@@ -6,10 +6,7 @@ use domain::SaleId;
 use sqlx::sqlite::SqliteConnection;
 
 use super::{ledger_tx::LedgerTx, rows, writer::Write};
-use crate::order_store::{AllocationRecord, StoreError};
-
-/// The epoch a sale's stock state starts with.
-const FIRST_EPOCH: i64 = 1;
+use crate::order_store::{AllocationRecord, StoreError, rules};
 
 pub(super) struct Put {
     pub(super) sale: SaleId,
@@ -34,7 +31,7 @@ impl Write for Put {
         .bind(self.sale.as_str())
         .bind(put.total)
         .bind(i64::try_from(put.total_version).unwrap_or(i64::MAX))
-        .bind(FIRST_EPOCH)
+        .bind(rules::FIRST_EPOCH)
         .bind(put.price_cents)
         .bind(&put.currency)
         .bind(put.per_user_limit)

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use async_trait::async_trait;
 use contract::events::EventKind;
 use contract::lane::{BarrierMessage, LaneMessage, OrderMessage};
-use domain::{BuyerId, Claim, Decision, Epoch, OrderId, OrderStatus, SaleId, decide};
+use domain::{BuyerId, Claim, Epoch, OrderId, SaleId, decide};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use super::ledger_tx::LedgerTx;
 use super::{fences, rows, writer::Write};
-use crate::order_store::{AllocationRecord, BatchOutcome, OrderRecord, StoreError};
+use crate::order_store::{BatchOutcome, OrderRecord, StoreError, rules};
 
 pub(super) struct CommitBatch(pub(super) Vec<LaneMessage>);
 
@@ -65,13 +65,13 @@ async fn take(
 ) -> Result<(), StoreError> {
     let allocation = tx.sale(sale).await?.record.clone();
     let live = live_units(tx.conn(), sale, messages.iter().map(|m| &m.buyer)).await?;
-    let claims: Vec<Claim> = messages.iter().map(|m| claim(m)).collect();
+    let claims: Vec<Claim> = messages.iter().map(|m| rules::claim(m)).collect();
     let decisions = decide(&allocation.guard, &claims, known, &live);
 
     let mut new = HashMap::with_capacity(messages.len());
     let mut in_order = Vec::with_capacity(messages.len());
     for (message, decision) in messages.iter().zip(decisions) {
-        if let Some(order) = row_of(tx, &allocation, message, decision)? {
+        if let Some(order) = rules::row_of(tx.now, &allocation, message, decision)? {
             in_order.push(order.id);
             new.insert(order.id, order);
         }
@@ -90,44 +90,6 @@ async fn take(
         tx.tell(kind, &order).await?;
     }
     Ok(())
-}
-
-fn claim(message: &OrderMessage) -> Claim {
-    Claim {
-        order: message.order,
-        buyer: message.buyer.clone(),
-        quantity: message.quantity,
-        epoch: message.epoch,
-    }
-}
-
-/// The row a decision makes; none for a duplicate.
-fn row_of(
-    tx: &LedgerTx,
-    allocation: &AllocationRecord,
-    message: &OrderMessage,
-    decision: Decision,
-) -> Result<Option<OrderRecord>, StoreError> {
-    let (status, reason) = match decision {
-        Decision::Duplicate => return Ok(None),
-        Decision::Take => (OrderStatus::PendingPayment, None),
-        Decision::Reject(reason) => (OrderStatus::Rejected, Some(reason.as_str().to_owned())),
-    };
-    Ok(Some(OrderRecord {
-        id: message.order,
-        sale: message.sale.clone(),
-        buyer: message.buyer.clone(),
-        quantity: message.quantity,
-        amount: allocation
-            .price
-            .times(message.quantity)
-            .map_err(|e| StoreError::Refused(format!("order {}: {e}", message.order)))?,
-        status,
-        late: false,
-        reason,
-        created_at: message.reserved_at,
-        pay_by: tx.now.plus(i64::from(allocation.pay_within_s) * 1000),
-    }))
 }
 
 /// Those of the run's orders that have a row already, in whichever sale.

@@ -2,10 +2,10 @@
 
 use contract::events::EventKind;
 use contract::lane::FenceMessage;
-use domain::{OrderStatus, Rejection, ReservationId};
+use domain::OrderStatus;
 
 use super::{batch, ledger_tx::LedgerTx, reads, rows};
-use crate::order_store::{OrderRecord, StoreError};
+use crate::order_store::{OrderRecord, StoreError, rules};
 
 /// Closes the reservation's id unless it came in time, and tells again what became of it: the
 /// first telling may have been lost on the stock store's side.
@@ -20,18 +20,8 @@ pub(super) async fn close(tx: &mut LedgerTx, fence: &FenceMessage) -> Result<(),
         let order = rejected(tx, fence).await?;
         return tx.tell_fact(EventKind::OrderExpired, &fence.sale, order.fact(fence.reservation)).await;
     };
-    let kind = kind_about(&order, fence.reservation);
+    let kind = rules::kind_about(&order, fence.reservation);
     tx.tell_fact(kind, &order.sale, order.fact(fence.reservation)).await
-}
-
-/// The event that settles or releases this reservation of the order.
-fn kind_about(order: &OrderRecord, reservation: ReservationId) -> EventKind {
-    if reservation == order.reservation() {
-        EventKind::of_status(order.status).unwrap_or(EventKind::OrderExpired)
-    } else {
-        // The units are held by the order's other reservation, or by none.
-        EventKind::OrderExpired
-    }
 }
 
 async fn close_order(tx: &mut LedgerTx, fence: &FenceMessage) -> Result<(), StoreError> {
@@ -57,17 +47,5 @@ async fn close_claim(tx: &mut LedgerTx, fence: &FenceMessage) -> Result<(), Stor
 
 async fn rejected(tx: &mut LedgerTx, fence: &FenceMessage) -> Result<OrderRecord, StoreError> {
     let now = tx.now;
-    let allocation = &tx.sale(&fence.sale).await?.record;
-    Ok(OrderRecord {
-        id: fence.reservation.order,
-        sale: fence.sale.clone(),
-        buyer: fence.buyer.clone(),
-        quantity: fence.quantity,
-        amount: allocation.price.times(fence.quantity).map_err(|e| StoreError::Refused(e.to_string()))?,
-        status: OrderStatus::Rejected,
-        late: false,
-        reason: Some(Rejection::Fenced.as_str().into()),
-        created_at: fence.reserved_at,
-        pay_by: now.plus(i64::from(allocation.pay_within_s) * 1000),
-    })
+    rules::fenced(now, &tx.sale(&fence.sale).await?.record, fence)
 }

@@ -9,10 +9,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{Sqlite, Transaction};
 
 use super::rows;
-use crate::order_store::{AllocationRecord, OrderRecord, StoreError};
-
-/// Orders one event names at most, so that no message grows with the backlog.
-const EVENT_ORDERS_MAX: usize = 500;
+use crate::order_store::{AllocationRecord, OrderRecord, StoreError, rules};
 
 /// A sale's allocation as this transaction sees it.
 pub(super) struct Held {
@@ -115,7 +112,7 @@ impl LedgerTx {
         }
         for ((sale, epoch, kind), facts) in &self.told {
             // A barrier names no order, and is still one event.
-            let mut chunks = facts.chunks(EVENT_ORDERS_MAX);
+            let mut chunks = facts.chunks(rules::EVENT_ORDERS_MAX);
             let first = chunks.next().unwrap_or(&[]);
             for facts in std::iter::once(first).chain(chunks) {
                 write_event(&mut self.tx, (sale, *epoch, kind), self.now, facts).await?;

@@ -7,7 +7,7 @@ use domain::{Allocation, Epoch, Money, OrderId, UnixMillis};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::errors::corrupt;
+use crate::order_store::errors::corrupt;
 use crate::order_store::{AllocationRecord, OrderRecord, StoreError};
 
 /// A text column as a domain type.

@@ -6,7 +6,8 @@ use domain::{Epoch, UnixMillis};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-use super::{errors::corrupt, ledger_tx::LedgerTx, rows, writer::Write};
+use super::{ledger_tx::LedgerTx, rows, writer::Write};
+use crate::order_store::errors::corrupt;
 use crate::order_store::{OutboxRow, RefundWork, StoreError};
 
 /// The oldest outbox rows.

@@ -1,0 +1,138 @@
+//! How every service speaks to Postgres: every wait has an end, and the same one everywhere.
+
+#[cfg(feature = "test-database")]
+mod test_database;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection};
+
+#[cfg(feature = "test-database")]
+pub use test_database::TestDatabase;
+
+/// How long a statement may run, in milliseconds.
+const STATEMENT_MS_MAX: u64 = 5_000;
+/// How long a statement may wait for a lock, in milliseconds.
+const LOCK_MS_MAX: u64 = 3_000;
+/// How long a transaction may stand idle, in milliseconds: a process that was stopped inside one holds
+/// its rows no longer than this.
+const IDLE_IN_TRANSACTION_MS_MAX: u64 = 5_000;
+/// How long to wait for a connection, a new one or one of the pool, in milliseconds.
+const ACQUIRE_MS_MAX: u64 = 3_000;
+/// How long a call may take in all, in milliseconds. The server's own limits end most calls before; this
+/// one ends those whose answer the network swallowed.
+const CALL_MS_MAX: u64 = 10_000;
+/// How long bringing the tables up to date may take, waiting for other replicas included, in milliseconds.
+const MIGRATE_MS_MAX: u64 = 60_000;
+/// Prepared statements a connection keeps.
+const STATEMENTS_MAX: usize = 128;
+
+const _: () = assert!(LOCK_MS_MAX < STATEMENT_MS_MAX && STATEMENT_MS_MAX < CALL_MS_MAX);
+
+/// Why a database cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It cannot be reached, or the URL is none of Postgres.
+    #[error("{0}")]
+    Connect(#[from] sqlx::Error),
+    /// Its tables cannot be brought up to date.
+    #[error("migrations: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// That took too long.
+    #[error("migrations: not done within {MIGRATE_MS_MAX} ms")]
+    MigrateTimeout,
+}
+
+/// What a call does with its connection.
+pub type Work<'c, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>;
+
+/// Whether a URL names a Postgres database.
+#[must_use]
+pub fn is_postgres(url: &str) -> bool {
+    matches!(url.split_once(':'), Some(("postgres" | "postgresql", _)))
+}
+
+/// Brings the tables up to date and opens a pool of at most `connections`. Any number of replicas may do
+/// so at once: the migrations run one after the other, under an advisory lock.
+///
+/// # Errors
+/// When the database cannot be reached or migrated.
+pub async fn open(
+    url: &str,
+    connections: u32,
+    service: &'static str,
+    migrator: &Migrator,
+) -> Result<PgPool, OpenError> {
+    let plain = PgConnectOptions::from_str(url)?
+        .application_name(service)
+        .statement_cache_capacity(STATEMENTS_MAX)
+        .disable_statement_logging();
+    // On a connection of its own: the bounds of everyday statements do not fit a migration, nor the wait
+    // for another replica's.
+    let migrate = async {
+        let mut connection = PgConnection::connect_with(&plain).await?;
+        migrator.run(&mut connection).await?;
+        connection.close().await?;
+        Ok(())
+    };
+    let within = Duration::from_millis(MIGRATE_MS_MAX);
+    tokio::time::timeout(within, migrate).await.unwrap_or(Err(OpenError::MigrateTimeout))?;
+    let pool = PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_millis(ACQUIRE_MS_MAX))
+        .connect_with(plain.options(session()))
+        .await?;
+    Ok(pool)
+}
+
+/// What every session starts with.
+fn session() -> [(&'static str, String); 7] {
+    [
+        ("statement_timeout", STATEMENT_MS_MAX.to_string()),
+        ("lock_timeout", LOCK_MS_MAX.to_string()),
+        ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MS_MAX.to_string()),
+        // Tables grow from nothing to a million rows between two rounds of the server's statistics: a plan
+        // made for the empty table must still be right then. Every everyday query has its index.
+        ("enable_seqscan", "off".into()),
+        ("enable_hashjoin", "off".into()),
+        ("enable_mergejoin", "off".into()),
+        // What must scan all the same looks dear to the planner now, and would be compiled each time.
+        ("jit", "off".into()),
+    ]
+}
+
+/// Does `work` on a connection of the pool, within the bound of everyday calls.
+///
+/// # Errors
+/// The work's own, or that there was no connection or no answer in time.
+pub async fn call<T, E, F>(pool: &PgPool, work: F) -> Result<T, E>
+where
+    F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E>,
+    E: From<sqlx::Error>,
+{
+    call_within(pool, Duration::from_millis(CALL_MS_MAX), work).await
+}
+
+/// Does `work` on a connection of the pool, within `bound`. A connection that did not answer within it is
+/// closed, not used again.
+///
+/// # Errors
+/// The work's own, or that there was no connection or no answer in time.
+pub async fn call_within<T, E, F>(pool: &PgPool, bound: Duration, work: F) -> Result<T, E>
+where
+    F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E>,
+    E: From<sqlx::Error>,
+{
+    let mut connection = pool.acquire().await?;
+    let done = tokio::time::timeout(bound, work(&mut connection)).await;
+    done.unwrap_or_else(|_| {
+        connection.close_on_drop();
+        let why = format!("no answer within {} ms", bound.as_millis());
+        Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why)).into())
+    })
+}

@@ -8,6 +8,8 @@ use domain::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::rules::SaleRules;
+
 /// Largest request body in bytes.
 pub const BODY_BYTES_MAX: usize = 16 * 1024;
 
@@ -74,6 +76,9 @@ pub struct AdminSale {
     pub epoch: u64,
     /// When it was created.
     pub created_at: i64,
+    /// What it asks of its crowd.
+    #[serde(default)]
+    pub rules: SaleRules,
 }
 
 /// `GET /admin/v1/sales`.
@@ -140,7 +145,7 @@ impl NewSale {
     }
 }
 
-/// `PATCH /admin/v1/sales/{id}`: title and times; what is absent stays.
+/// `PATCH /admin/v1/sales/{id}`: title, times and rules; what is absent stays.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SalePatch {
@@ -153,6 +158,9 @@ pub struct SalePatch {
     /// New end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<i64>,
+    /// New rules, in place of all the old ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<SaleRules>,
 }
 
 /// `POST /admin/v1/sales/{id}/restock`.

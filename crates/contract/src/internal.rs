@@ -6,6 +6,7 @@ use domain::{BuyerId, Epoch, OrderId, Phase, ReservationId, SaleId};
 use serde::{Deserialize, Serialize};
 
 use crate::api;
+use crate::rules::SaleRules;
 
 /// Inventory's whole knowledge of a sale: what the gateway's catalogue keeps.
 /// `GET /internal/v1/sales`, `GET /internal/v1/sales/{id}`.
@@ -22,6 +23,9 @@ pub struct CatalogueSale {
     pub version: u64,
     /// When it was created.
     pub created_at: i64,
+    /// What it asks of its crowd.
+    #[serde(default)]
+    pub rules: SaleRules,
 }
 
 /// `GET /internal/v1/sales`.

@@ -8,6 +8,7 @@ pub mod events;
 pub mod internal;
 pub mod lane;
 mod problem;
+pub mod rules;
 pub mod text;
 
 pub use problem::{Code, Problem};

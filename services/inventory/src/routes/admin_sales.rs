@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use contract::Code;
 use contract::api::{AdminSale, AdminSaleList, NewSale, Restock, Sale, SalePatch};
+use contract::rules::SaleRules;
 use domain::{Epoch, Phase, SaleId, StateInputs, UnixMillis};
 use service_kit::http::{ApiError, StrictJson};
 
@@ -49,6 +50,7 @@ pub(super) async fn create(
         version: 1,
         total_version: 1,
         created_at: app.keeper.clock.now(),
+        rules: SaleRules::default(),
     };
     let row = app.keeper.sales.create(&row, key.as_ref()).await?;
     preheat(&app, &row).await;
@@ -76,10 +78,14 @@ pub(super) async fn patch(
     Path(id): Path<String>,
     StrictJson(patch): StrictJson<SalePatch>,
 ) -> Result<Json<AdminSale>, ApiError> {
+    if let Some(rules) = &patch.rules {
+        rules.check().map_err(|e| ApiError::new(Code::InvalidSale, format!("{e}.")))?;
+    }
     let edit = Edit::Terms {
         title: patch.title,
         opens_at: patch.opens_at.map(UnixMillis),
         ends_at: patch.ends_at.map(UnixMillis),
+        rules: patch.rules,
     };
     change(&app, &sale_id(&id)?, &edit, None).await
 }
@@ -155,6 +161,7 @@ async fn shown(app: &App, row: &SaleRow) -> AdminSale {
         buy: format!("/api/v1/buy/{}", row.slug),
         epoch,
         created_at: row.created_at.0,
+        rules: row.rules.clone(),
     }
 }
 

@@ -30,5 +30,6 @@ fn entry(row: &SaleRow) -> CatalogueSale {
         phase: row.phase.into(),
         version: row.version + row.total_version,
         created_at: row.created_at.0,
+        rules: row.rules.clone(),
     }
 }

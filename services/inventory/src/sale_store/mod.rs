@@ -5,6 +5,7 @@ mod sqlite;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use contract::rules::SaleRules;
 use domain::{Clock, Phase, SaleId, SaleTerms, TermsError, UnixMillis};
 use stock::StockConfig;
 
@@ -28,6 +29,8 @@ pub struct SaleRow {
     pub total_version: u64,
     /// When it was created.
     pub created_at: UnixMillis,
+    /// What it asks of its crowd: for gateways.
+    pub rules: SaleRules,
 }
 
 impl SaleRow {
@@ -62,7 +65,7 @@ pub struct IdempotencyKey {
 /// A change an operator asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Edit {
-    /// New title or times.
+    /// New title, times or rules.
     Terms {
         /// If new.
         title: Option<String>,
@@ -70,6 +73,8 @@ pub enum Edit {
         opens_at: Option<UnixMillis>,
         /// If new.
         ends_at: Option<UnixMillis>,
+        /// If new: in place of all the old ones.
+        rules: Option<SaleRules>,
     },
     /// Hold, resume or end.
     Phase(Phase),
@@ -133,10 +138,11 @@ fn apply(sale: &SaleRow, edit: &Edit, now: UnixMillis) -> Result<SaleRow, SaleSt
         return Err(SaleStoreError::Conflict("the sale has been ended; that is final".into()));
     }
     match edit {
-        Edit::Terms { title, opens_at, ends_at } => {
+        Edit::Terms { title, opens_at, ends_at, rules } => {
             new.terms.title = title.clone().unwrap_or(new.terms.title);
             new.terms.opens_at = opens_at.unwrap_or(new.terms.opens_at);
             new.terms.ends_at = ends_at.unwrap_or(new.terms.ends_at);
+            new.rules = rules.clone().unwrap_or(new.rules);
         }
         Edit::Phase(phase) => new.phase = *phase,
         Edit::Restock(_) if sale.is_over(now) => {

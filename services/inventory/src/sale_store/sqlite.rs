@@ -84,7 +84,7 @@ impl SaleStore for SqliteSales {
         let new = apply(&old, edit, now)?;
         sqlx::query(
             "update inventory_sales set title = ?, opens_at = ?, ends_at = ?, phase = ?, version = ?,
-             total = ?, total_version = ? where id = ?",
+             total = ?, total_version = ?, rules = ? where id = ?",
         )
         .bind(&new.terms.title)
         .bind(new.terms.opens_at.0)
@@ -93,6 +93,7 @@ impl SaleStore for SqliteSales {
         .bind(new.version.cast_signed())
         .bind(new.terms.stock)
         .bind(new.total_version.cast_signed())
+        .bind(rules_text(&new)?)
         .bind(sale.as_str())
         .execute(&mut *tx)
         .await?;
@@ -116,8 +117,8 @@ impl SaleStore for SqliteSales {
 async fn insert(tx: &mut sqlx::SqliteConnection, sale: &SaleRow) -> Result<u64, SaleStoreError> {
     let done = sqlx::query(
         "insert into inventory_sales (id, title, price_cents, currency, per_user_limit, opens_at, ends_at,
-         pay_within_s, phase, slug, version, total, total_version, created_at)
-         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (id) do nothing",
+         pay_within_s, phase, slug, version, total, total_version, created_at, rules)
+         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (id) do nothing",
     )
     .bind(sale.id.as_str())
     .bind(&sale.terms.title)
@@ -133,6 +134,7 @@ async fn insert(tx: &mut sqlx::SqliteConnection, sale: &SaleRow) -> Result<u64, 
     .bind(sale.terms.stock)
     .bind(sale.total_version.cast_signed())
     .bind(sale.created_at.0)
+    .bind(rules_text(sale)?)
     .execute(tx)
     .await?;
     Ok(done.rows_affected())
@@ -215,7 +217,12 @@ fn parse(row: &SqliteRow) -> Result<SaleRow, SaleStoreError> {
         version: number("version")?.cast_unsigned(),
         total_version: number("total_version")?.cast_unsigned(),
         created_at: UnixMillis(number("created_at")?),
+        rules: serde_json::from_str(&text("rules")?).map_err(|_| bad("rules"))?,
     })
+}
+
+fn rules_text(sale: &SaleRow) -> Result<String, SaleStoreError> {
+    serde_json::to_string(&sale.rules).map_err(|e| SaleStoreError::Storage(e.to_string()))
 }
 
 fn phase_word(phase: Phase) -> &'static str {

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use contract::rules::SaleRules;
 use domain::{Clock, Money, Phase, SaleTerms, UnixMillis};
 
 use super::{Edit, IdempotencyKey, SaleRow, SaleStore, SaleStoreError, open};
@@ -29,6 +30,7 @@ fn sale(id: &str) -> SaleRow {
         version: 1,
         total_version: 1,
         created_at: UnixMillis(1_000),
+        rules: SaleRules::default(),
     }
 }
 
@@ -74,10 +76,30 @@ async fn an_end_is_final_and_versions_rise_with_every_change() {
     store.create(&sale("a"), None).await.unwrap();
     assert_eq!(store.edit(&id, &Edit::Phase(Phase::Paused), None).await.unwrap().version, 2);
     assert_eq!(store.edit(&id, &Edit::Phase(Phase::Paused), None).await.unwrap().version, 2, "no change");
-    let bad = Edit::Terms { title: None, opens_at: Some(UnixMillis(3_000)), ends_at: None };
+    let bad = Edit::Terms { title: None, opens_at: Some(UnixMillis(3_000)), ends_at: None, rules: None };
     assert!(matches!(store.edit(&id, &bad, None).await, Err(SaleStoreError::Terms(_))));
     assert_eq!(store.edit(&id, &Edit::Phase(Phase::Ended), None).await.unwrap().version, 3);
     for edit in [Edit::Phase(Phase::Active), Edit::Restock(1)] {
         assert!(matches!(store.edit(&id, &edit, None).await, Err(SaleStoreError::Conflict(_))));
     }
+}
+
+#[tokio::test]
+async fn rules_are_replaced_as_a_whole_and_survive_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = store(&dir).await;
+    let id = "a".parse().unwrap();
+    first.create(&sale("a"), None).await.unwrap();
+    let edit = |rules: &str| Edit::Terms {
+        title: None,
+        opens_at: None,
+        ends_at: None,
+        rules: Some(serde_json::from_str(rules).unwrap()),
+    };
+    let row = first.edit(&id, &edit(r#"{"buyer_limit":"5/1","captcha":true}"#), None).await.unwrap();
+    assert_eq!(row.version, 2, "gateways see that something changed");
+    first.edit(&id, &edit(r#"{"sale_limit":"off"}"#), None).await.unwrap();
+    drop(first);
+    let rules = store(&dir).await.get(&id).await.unwrap().rules;
+    assert_eq!(serde_json::to_string(&rules).unwrap(), r#"{"sale_limit":"off"}"#);
 }

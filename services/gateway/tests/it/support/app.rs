@@ -7,6 +7,7 @@ use ::stock::{Rebuild, StockConfig, StockStore};
 use contract::api::{Order, Sale};
 use contract::events::{Change, SaleBroadcast, SaleNews};
 use contract::internal::{CatalogueSale, OrderRow, WirePhase};
+use contract::rules::SaleRules;
 use domain::{BuyerId, Clock, Epoch, OrderId, OrderStatus, Phase, ReservationId, SaleId, UnixMillis};
 use gateway::identity::Identity;
 use gateway::{Config, Deps, Listeners};
@@ -205,6 +206,7 @@ pub fn sale(opens_in_ms: i64, stock: u32) -> CatalogueSale {
         phase: WirePhase::Active,
         version: 1,
         created_at: NOW,
+        rules: SaleRules::default(),
     }
 }
 

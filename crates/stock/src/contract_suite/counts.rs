@@ -2,7 +2,7 @@
 
 use domain::Phase;
 
-use super::{Harness, Stage, first};
+use super::{Harness, Stage, TICKET_MS, first};
 use crate::{Reserved, StockConfig};
 
 pub(super) async fn settle_and_release_are_idempotent_in_any_order(harness: &dyn Harness) {
@@ -74,4 +74,19 @@ pub(super) async fn stale_finds_old_unsettled_reservations_only(harness: &dyn Ha
     assert_eq!(found[0].quantity, 1);
     assert_eq!(found[0].buyer.as_str(), "ann");
     assert_eq!(stage.store.stale(&stage.sale, AGE_MS, 1).await.expect("stale").len(), 1, "bounded");
+}
+
+pub(super) async fn a_forgotten_id_that_reserves_once_more_is_as_young_as_that(harness: &dyn Harness) {
+    let stage = Stage::open(harness, "again", 9, 9).await;
+    stage.reserve(1, "ann", 1).await;
+    stage.store.release(&stage.sale, first(1)).await.expect("release");
+    stage.reserve(2, "ann", 1).await;
+    harness.pass(TICKET_MS).await;
+    // A late payment may ask again under its id, with another expiry.
+    assert_eq!(stage.reserve(1, "ann", 1).await, Reserved::Reserved);
+    let found = stage.store.stale(&stage.sale, 0, 9).await.expect("stale");
+    let ids: Vec<_> = found.iter().map(|held| held.id).collect();
+    assert_eq!(ids, [first(2), first(1)], "each once, by its present reservation");
+    let found = stage.store.stale(&stage.sale, TICKET_MS, 9).await.expect("stale");
+    assert_eq!(found.len(), 1, "the older one is not hidden by the younger");
 }

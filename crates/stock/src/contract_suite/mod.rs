@@ -45,6 +45,7 @@ pub async fn run_all(harness: &dyn Harness) {
     counts::totals_and_terms_are_versioned(harness).await;
     counts::changes_rise_when_stock_runs_out_and_comes_back(harness).await;
     counts::stale_finds_old_unsettled_reservations_only(harness).await;
+    counts::a_forgotten_id_that_reserves_once_more_is_as_young_as_that(harness).await;
     losing::a_lost_sale_is_unknown_until_rebuilt(harness).await;
     losing::a_rebuild_restores_what_the_ledger_knows(harness).await;
     losing::a_rebuild_only_rises_above_what_is_there(harness).await;

@@ -145,7 +145,7 @@ impl SaleStock {
             expires_at: request.expires_at,
         };
         self.shelf.insert(request.id, record);
-        self.shelf.queue_for_fencing(request.id, self.reservations);
+        self.shelf.queue_for_fencing(request.id, now, self.reservations);
         if self.free == 0 {
             self.changes += 1;
         }

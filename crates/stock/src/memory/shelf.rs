@@ -36,13 +36,31 @@ impl Record {
 /// 16 bytes, byte-aligned: half a million records are kept during a storm, so padding counts.
 type Key = [u8; 16];
 
+/// A reservation at the moment it was made, byte-aligned too. Its id may have been forgotten since, and
+/// reserved once more: then this is not about the record that is there.
+struct Aged {
+    key: Key,
+    late: bool,
+    reserved_at: [u8; 8],
+}
+
+impl Aged {
+    fn reserved_at(&self) -> UnixMillis {
+        UnixMillis(i64::from_be_bytes(self.reserved_at))
+    }
+
+    fn is(&self, record: &Record) -> bool {
+        record.state == State::Reserved && record.reserved_at == self.reserved_at()
+    }
+}
+
 /// All records of a sale.
 #[derive(Default)]
 pub(super) struct Shelf {
     first: HashMap<Key, Record>,
     late: HashMap<Key, Record>,
     /// Reservations by age, oldest first; those that settled since are skipped when met.
-    by_age: VecDeque<(Key, bool)>,
+    by_age: VecDeque<Aged>,
     /// Released reservations by when their ticket expires.
     tombstones: BinaryHeap<Reverse<(UnixMillis, Key, bool)>>,
 }
@@ -77,14 +95,15 @@ impl Shelf {
 
     /// Notes a new reservation by age. `reservations` is how many are unsettled: when the queue has
     /// grown far beyond them, the settled ones in it are dropped.
-    pub(super) fn queue_for_fencing(&mut self, id: ReservationId, reservations: u64) {
-        self.by_age.push_back((id.order.to_bytes(), id.late));
+    pub(super) fn queue_for_fencing(&mut self, id: ReservationId, made: UnixMillis, reservations: u64) {
+        let (key, reserved_at) = (id.order.to_bytes(), made.0.to_be_bytes());
+        self.by_age.push_back(Aged { key, late: id.late, reserved_at });
         let worth_keeping = usize::try_from(reservations).unwrap_or(usize::MAX).saturating_mul(2);
         if self.by_age.len() > worth_keeping.saturating_add(AGE_QUEUE_SLACK) {
             let (first, late) = (&self.first, &self.late);
-            self.by_age.retain(|(key, is_late)| {
-                let side = if *is_late { late } else { first };
-                side.get(key).is_some_and(|r| r.state == State::Reserved)
+            self.by_age.retain(|aged| {
+                let side = if aged.late { late } else { first };
+                side.get(&aged.key).is_some_and(|record| aged.is(record))
             });
             self.by_age.shrink_to(AGE_QUEUE_SLACK);
         }
@@ -93,14 +112,14 @@ impl Shelf {
     /// The oldest unsettled reservations made before `before`.
     pub(super) fn reserved_before(&self, before: UnixMillis, limit: usize) -> Vec<Held> {
         let mut found = Vec::new();
-        for (key, late) in &self.by_age {
-            let Some(record) = self.side(*late).get(key) else { continue };
-            if record.reserved_at > before || found.len() == limit {
+        for aged in &self.by_age {
+            if aged.reserved_at() > before || found.len() == limit {
                 break;
             }
-            if record.state == State::Reserved {
-                let order = OrderId::from_bytes(*key);
-                found.push(record.held(ReservationId { order, late: *late }));
+            let Some(record) = self.side(aged.late).get(&aged.key) else { continue };
+            if aged.is(record) {
+                let order = OrderId::from_bytes(aged.key);
+                found.push(record.held(ReservationId { order, late: aged.late }));
             }
         }
         found

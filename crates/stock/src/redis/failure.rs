@@ -47,3 +47,47 @@ impl std::fmt::Display for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(line: &str) -> Failure {
+        let reply = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).expect("it parses");
+        reply.extract_error().expect_err("it is an error").into()
+    }
+
+    #[test]
+    fn a_server_without_the_library_has_lost_everything() {
+        assert_eq!(said("ERR Function not found"), Failure::LibraryMissing);
+    }
+
+    #[test]
+    fn a_demoted_primary_is_left_for_another() {
+        assert!(matches!(said("READONLY You can't write against a read only replica."), Failure::Broken(_)));
+    }
+
+    #[test]
+    fn whatever_else_a_server_says_fails_closed_on_a_connection_that_stays() {
+        for line in [
+            "LOADING Redis is loading the dataset in memory",
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "MISCONF Errors writing to the AOF file: No space left on device",
+            "NOREPLICAS Not enough good replicas to write.",
+            "BUSY Redis is busy running a script.",
+            "CLUSTERDOWN The cluster is down",
+            "NOPERM this user has no permissions to run the 'fcall' command",
+            "NOSCRIPT No matching script.",
+            "ERR user_function:1: a mistake",
+        ] {
+            assert!(matches!(said(line), Failure::Refused(_)), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_broken_pipe_is_dialled_again() {
+        let broken = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        assert!(matches!(RedisError::from(broken).into(), Failure::Broken(_)));
+    }
+}

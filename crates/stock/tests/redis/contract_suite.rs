@@ -2,22 +2,22 @@
 
 use stock::contract_suite::run_all;
 
-use crate::support::{Losing, TestClock, library_with_a_test_clock};
+use crate::support::{Losing, SHIPPED, TestClock, with_a_test_clock};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Redis: cargo xtask test runs it"]
 async fn the_redis_store_keeps_the_contract_when_its_keys_are_lost() {
-    run_all(&TestClock::start(library_with_a_test_clock(), 1, Losing::Keys).await).await;
+    run_all(&TestClock::start(with_a_test_clock(SHIPPED), 1, Losing::Keys).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Redis: cargo xtask test runs it"]
 async fn the_redis_store_keeps_the_contract_when_its_memory_is_lost() {
-    run_all(&TestClock::start(library_with_a_test_clock(), 1, Losing::Memory).await).await;
+    run_all(&TestClock::start(with_a_test_clock(SHIPPED), 1, Losing::Memory).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Redis: cargo xtask test runs it"]
 async fn two_connections_are_one_store() {
-    run_all(&TestClock::start(library_with_a_test_clock(), 2, Losing::Memory).await).await;
+    run_all(&TestClock::start(with_a_test_clock(SHIPPED), 2, Losing::Memory).await).await;
 }

@@ -1,1 +1,175 @@
-//! todo
+//! Whatever makes the keys doubtful makes the sale unknown, until it has been rebuilt. Each test checks
+//! first that the keys are there: an empty server would prove nothing.
+
+use redis::aio::MultiplexedConnection;
+use stock::{RedisOptions, RedisStock, Reserve, Reserved, StockError, StockStore};
+
+use crate::support::{SHIPPED, Server, connected, open_sale, request, sale, until};
+
+const SALE: &str = "shoes";
+
+/// A sale with one reservation, and the request that made it.
+async fn sell_one(store: &dyn StockStore) -> Reserve {
+    open_sale(store, &sale(SALE), 1, 5).await;
+    let request = request(store, &sale(SALE), 1).await;
+    assert_eq!(store.reserve(&request).await, Ok(Reserved::Reserved));
+    request
+}
+
+/// Every question but the rebuild's is answered *unknown*; after a rebuild the sale sells again.
+async fn assert_lost_then_rebuilt(store: &dyn StockStore, made: &Reserve) {
+    let unknown = StockError::UnknownSale(sale(SALE));
+    assert_eq!(store.reserve(made).await, Err(unknown.clone()));
+    assert_eq!(store.peek(&made.sale, made.id).await, Err(unknown.clone()));
+    assert_eq!(store.view(&made.sale).await, Err(unknown.clone()));
+    assert_eq!(store.settle(&made.sale, made.id).await, Err(unknown.clone()));
+    assert_eq!(store.release(&made.sale, made.id).await, Err(unknown.clone()));
+    assert_eq!(store.snapshot(&made.sale).await, Err(unknown.clone()));
+    assert_eq!(store.stale(&made.sale, 0, 9).await, Err(unknown));
+    open_sale(store, &made.sale, 2, 5).await;
+    assert_eq!(store.reserve(made).await, Ok(Reserved::StaleTicket));
+    let fresh = request(store, &made.sale, 2).await;
+    assert_eq!(store.reserve(&fresh).await, Ok(Reserved::Reserved));
+}
+
+async fn state_of(connection: &mut MultiplexedConnection) -> Option<u64> {
+    let mut command = redis::cmd("HGET");
+    command.arg(format!("seckill:{{{SALE}}}:state")).arg("epoch");
+    command.query_async(connection).await.expect("the server is there")
+}
+
+async fn digest(server: &Server) -> String {
+    redis::cmd("DEBUG").arg("DIGEST").query_async(&mut server.connect().await).await.expect("a digest")
+}
+
+async fn answers(store: &dyn StockStore) {
+    until("the store is back", async || store.ping().await.is_ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis: cargo xtask test runs it"]
+async fn a_restart_with_its_log_is_a_loss() {
+    let mut server = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]).await;
+    let store = server.keeper().await;
+    let made = sell_one(&*store).await;
+    let before = digest(&server).await;
+    server.kill();
+    server.run().await;
+    assert_eq!(digest(&server).await, before, "the log has kept every effect");
+    answers(&*store).await;
+    assert_lost_then_rebuilt(&*store, &made).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis: cargo xtask test runs it"]
+async fn an_old_snapshot_is_a_loss() {
+    let mut server = Server::start(&[]).await;
+    let store = server.keeper().await;
+    let made = sell_one(&*store).await;
+    server.tell(&["SAVE"]).await;
+    let later = request(&*store, &made.sale, 2).await;
+    assert_eq!(store.reserve(&later).await, Ok(Reserved::Reserved));
+    server.kill();
+    server.run().await;
+    assert_eq!(state_of(&mut server.connect().await).await, Some(1), "the old state is there");
+    answers(&*store).await;
+    assert_lost_then_rebuilt(&*store, &made).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis: cargo xtask test runs it"]
+async fn a_promoted_replica_is_a_loss() {
+    let primary = Server::start(&[]).await;
+    let store = primary.keeper().await;
+    let port = primary.port.to_string();
+    let replica = Server::start(&["--replicaof", &format!("127.0.0.1 {port}")]).await;
+    let made = sell_one(&*store).await;
+    let mut copy = replica.connect().await;
+    until("the replica has it all", async || digest(&replica).await == digest(&primary).await).await;
+    assert_eq!(state_of(&mut copy).await, Some(1), "the replica has the keys");
+    let on_replica = RedisStock::connect(&replica.url(), RedisOptions::default()).expect("the URL is fine");
+    let on_replica = connected(on_replica).await;
+    // Still a replica: it has the library, and knows nothing.
+    assert_eq!(on_replica.view(&made.sale).await, Err(StockError::UnknownSale(sale(SALE))));
+    replica.tell(&["REPLICAOF", "NO", "ONE"]).await;
+    assert_lost_then_rebuilt(&*on_replica, &made).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis: cargo xtask test runs it"]
+async fn flushing_everything_is_a_loss() {
+    let server = Server::start(&[]).await;
+    let store = server.keeper().await;
+    let made = sell_one(&*store).await;
+    server.tell(&["FLUSHALL"]).await;
+    assert_lost_then_rebuilt(&*store, &made).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis: cargo xtask test runs it"]
+async fn keys_that_come_back_are_still_lost() {
+    let server = Server::start(&[]).await;
+    let store = server.keeper().await;
+    let made = sell_one(&*store).await;
+    let mut bare = server.connect().await;
+    let (away, key) = ("seckill:{shoes}:away", "seckill:{shoes}:state");
+    for (from, to) in [(key, away), (away, key)] {
+        let mut rename = redis::cmd("RENAME");
+        rename.arg(from).arg(to).exec_async(&mut bare).await.expect("renamed");
+        assert_eq!(store.view(&made.sale).await, Err(StockError::UnknownSale(sale(SALE))));
+    }
+    assert_lost_then_rebuilt(&*store, &made).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis: cargo xtask test runs it"]
+async fn a_missing_library_is_a_loss_and_inventory_brings_it_back() {
+    let server = Server::start(&[]).await;
+    let inventory = server.keeper().await;
+    let gateway = RedisStock::connect(&server.url(), RedisOptions::default()).expect("the URL is fine");
+    let gateway = connected(gateway).await;
+    let made = sell_one(&*inventory).await;
+    server.tell(&["FUNCTION", "FLUSH"]).await;
+    assert_eq!(state_of(&mut server.connect().await).await, Some(1), "the keys are there");
+    let unknown = Err(StockError::UnknownSale(sale(SALE)));
+    assert_eq!(gateway.reserve(&made).await, unknown, "a gateway says so");
+    assert_eq!(gateway.reserve(&made).await, unknown, "and does not install anything");
+    assert_lost_then_rebuilt(&*inventory, &made).await;
+    assert_eq!(gateway.reserve(&made).await, Ok(Reserved::StaleTicket), "the gateway goes on by itself");
+}
+
+async fn version(server: &Server) -> u32 {
+    let mut call = redis::cmd("FCALL");
+    call.arg("seckill_version").arg(0);
+    call.query_async(&mut server.connect().await).await.expect("the library is there")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis: cargo xtask test runs it"]
+async fn an_older_library_is_upgraded_and_a_newer_one_kept() {
+    let server = Server::start(&[]).await;
+    let ours = SHIPPED.lines().find(|l| l.starts_with("local VERSION = ")).expect("it has a version");
+    server.tell(&["FUNCTION", "LOAD", &SHIPPED.replace(ours, "local VERSION = 0")]).await;
+    let older = version(&server).await;
+    server.keeper().await;
+    let upgraded = version(&server).await;
+    assert!(older == 0 && upgraded > 0);
+    server.tell(&["FUNCTION", "LOAD", "REPLACE", &SHIPPED.replace(ours, "local VERSION = 999")]).await;
+    let store = server.keeper().await;
+    assert_eq!(version(&server).await, 999);
+    sell_one(&*store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis: cargo xtask test runs it"]
+async fn many_inventories_install_once_and_disarm_nobody() {
+    let server = Server::start(&[]).await;
+    let starting: Vec<_> = (0..8).map(|_| server.keeper()).collect();
+    let stores = futures_util::future::join_all(starting).await;
+    let made = sell_one(&*stores[0]).await;
+    for store in &stores {
+        assert_eq!(store.reserve(&made).await, Ok(Reserved::AlreadyReserved));
+    }
+    server.keeper().await;
+    assert_eq!(stores[0].reserve(&made).await, Ok(Reserved::AlreadyReserved), "nor does a later one");
+}

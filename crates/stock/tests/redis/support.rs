@@ -1,6 +1,5 @@
 //! Redis servers of the tests' own, and the library with a clock that a test moves.
 
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -96,10 +95,6 @@ impl Server {
         assert!(done.success());
     }
 
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
@@ -142,9 +137,9 @@ pub(crate) async fn connected(store: RedisStock) -> Arc<RedisStock> {
 /// The first moment of every test clock.
 pub(crate) const START: i64 = 1_700_000_000_000;
 
-/// The shipped library, but for the one line that reads the time: a test sets it.
-pub(crate) fn library_with_a_test_clock() -> String {
-    let (head, body) = SHIPPED.split_once('\n').expect("the first line names the library");
+/// The library, but for the one line that reads the time: a test sets it.
+pub(crate) fn with_a_test_clock(library: &str) -> String {
+    let (head, body) = library.split_once('\n').expect("the first line names the library");
     let body = body.replace("redis.call('TIME')", "test_time()");
     assert!(body.contains("test_time()"), "the library reads the time in one place");
     format!(

@@ -57,6 +57,12 @@ pub trait Harness: Send + Sync {
 
     /// Takes away every binding of the broker made last.
     async fn unbind_all(&self);
+
+    /// Whether consumers are sent messages ahead of their asking. Those count as delivered when the
+    /// consumer goes, and are not overtaken by what it gives back.
+    fn sends_ahead(&self) -> bool {
+        false
+    }
 }
 
 /// Waits until `look` finds something.
@@ -99,11 +105,18 @@ pub async fn assert_dead(dead: &dyn DeadLetters, reason: &str, count: usize) {
     .await;
 }
 
-/// Makes a test of every property for a harness expression, which is evaluated once a test.
+/// Makes a test of every property for a harness expression, which is evaluated once a test. With
+/// `ignore = "why", ` before it the tests are ignored unless asked for.
 #[macro_export]
 macro_rules! messaging_contract {
+    (ignore = $why:literal, $harness:expr) => {
+        $crate::messaging_contract! { @all [#[ignore = $why]] $harness }
+    };
     ($harness:expr) => {
-        $crate::messaging_contract! { $harness;
+        $crate::messaging_contract! { @all [] $harness }
+    };
+    (@all $attributes:tt $harness:expr) => {
+        $crate::messaging_contract! { @each $attributes $harness;
             a_lane_keeps_the_order_of_its_publishes,
             a_lane_has_one_active_consumer,
             the_next_consumer_gets_the_unacknowledged_in_order,
@@ -134,10 +147,14 @@ macro_rules! messaging_contract {
             dead_letters_survive_a_restart,
         }
     };
-    ($harness:expr; $($property:ident,)*) => {
-        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    (@each $attributes:tt $harness:expr; $($property:ident,)*) => {
+        $($crate::messaging_contract! { @one $attributes $harness; $property })*
+    };
+    (@one [$(#[$attribute:meta])*] $harness:expr; $property:ident) => {
+        $(#[$attribute])*
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $property() {
             $crate::contract_suite::$property(&$harness).await;
-        })*
+        }
     };
 }

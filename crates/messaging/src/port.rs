@@ -8,14 +8,15 @@ use contract::lane::LaneMessage;
 /// Why a message is not known to be safe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// The queue is full and refused the message. It is not in the queue.
+    /// The queue is full and refused the message, or the broker takes none for want of memory or disk.
+    /// It is not in the queue.
     #[error("the queue is full")]
     Full,
     /// No queue takes messages of this kind. It is not in any queue.
     #[error("no queue is bound for {0}")]
     Unroutable(String),
-    /// No confirm came within the bound. The message may or may not be in the queue: publish it again
-    /// under the same id.
+    /// No confirm came within the bound, or there is no broker to give one. The message may or may not
+    /// be in the queue: publish it again under the same id.
     #[error("no confirm came in time: {0}")]
     Unconfirmed(String),
 }
@@ -39,7 +40,8 @@ pub enum QueueError {
 pub struct Delivery {
     /// Names it towards this consumer; rises with every delivery.
     pub tag: u64,
-    /// How often it was delivered before without being acknowledged. A hint: at least that often.
+    /// How often it was delivered before without being acknowledged. A hint: a broker that sends
+    /// messages ahead counts those it sent to a consumer that never came to take them.
     pub redelivered: u32,
     /// The message's JSON.
     pub body: Vec<u8>,
@@ -59,7 +61,8 @@ pub trait Consumer: Send {
     /// Cannot be processed, ever: to the dead letters, cause *rejected*.
     async fn reject(&mut self, tag: u64) -> Result<(), QueueError>;
 
-    /// Not now: back to the queue, to be delivered again (in its old place).
+    /// Not now: back to the queue, to be delivered again: before what was not sent to anyone yet, after
+    /// what this consumer has been sent ahead.
     async fn requeue(&mut self, tag: u64) -> Result<(), QueueError>;
 
     /// Stops consuming. What is not acknowledged goes back.
@@ -76,10 +79,13 @@ pub trait OrderQueue: Send + Sync {
     /// or confirmed by the broker.
     async fn publish(&self, message: &LaneMessage) -> Result<(), PublishError>;
 
-    /// Waits until this process is the lane's active consumer.
+    /// A consumer of the lane. One at a time is active; the others wait for their turn, here or in
+    /// their first [`next_batch`](Consumer::next_batch).
     async fn consume(&self, lane: u16) -> Result<Box<dyn Consumer>, QueueError>;
 
-    /// The lanes' depths and consumers.
+    /// The lanes' depths and consumers. A broker shared by several processes may not tell of consumers
+    /// that wait for their turn, nor what consumers of other processes hold: in flight is at least what
+    /// this process holds.
     async fn lane_stats(&self) -> Result<Vec<QueueInfo>, QueueError>;
 }
 
@@ -136,8 +142,8 @@ pub trait DeadLetters: Send + Sync {
     /// The oldest dead letters, `limit` at most.
     async fn list(&self, limit: usize) -> Result<Vec<DeadLetter>, QueueError>;
 
-    /// Puts a dead letter back into the queue it died in, and takes it out of the dead letters, in
-    /// one step.
+    /// Puts a dead letter back into the queue it died in, and then takes it out of the dead letters. If
+    /// it cannot be put back, nothing changes; if this is cut short, it may be in both.
     async fn replay(&self, id: &str) -> Result<(), QueueError>;
 
     /// Depth of every dead-letter queue.

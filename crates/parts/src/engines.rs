@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use domain::Clock;
-use messaging::embedded::{EmbeddedBroker, EmbeddedOptions};
-use messaging::{DeadLetters, EventBus, OrderQueue, QueueError};
+use messaging::topology::Limits;
+use messaging::{Broker, OpenError, OpenOptions};
+use service_kit::lifecycle::Failure;
 use service_kit::{Settings, SettingsError};
 pub use stock::Role as StockRole;
 use stock::StockStore;
@@ -17,6 +18,8 @@ use crate::Unopened;
 pub struct Database {
     /// `sqlite:PATH` (its folder exists), or `postgres://…`.
     pub url: String,
+    /// Connections to a server at most (`SECKILL_DATABASE_POOL`).
+    pub pool: u32,
     remote: bool,
 }
 
@@ -44,14 +47,18 @@ pub fn database(settings: &Settings) -> Result<Database, SettingsError> {
             false
         }
         _ => {
-            let why = format_args!(
-                "no adapter has the scheme {:?} (expected sqlite:PATH or postgres://…)",
-                scheme(url)
-            );
+            // The scheme only: what follows may hold a password.
+            let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+            let why =
+                format_args!("no adapter has the scheme {scheme:?} (expected sqlite:PATH or postgres://…)");
             return Err(SettingsError::bad(NAME, why));
         }
     };
-    Ok(Database { url: url.to_owned(), remote })
+    Ok(Database {
+        url: url.to_owned(),
+        pool: small(settings, "SECKILL_DATABASE_POOL", 1_000)?.into(),
+        remote,
+    })
 }
 
 /// The database of notices: the same server, or a file of its own, since notices in a storm must not
@@ -65,7 +72,7 @@ pub fn mailbox_database(settings: &Settings) -> Result<Database, SettingsError> 
         return Ok(ledger);
     }
     let path = data_dir(settings)?.join("mailbox.db");
-    Ok(Database { url: format!("sqlite:{}", path.display()), remote: false })
+    Ok(Database { url: format!("sqlite:{}", path.display()), ..ledger })
 }
 
 /// The folder of `SECKILL_DATA_DIR`, made.
@@ -106,63 +113,38 @@ pub async fn answers(stock: &Arc<dyn StockStore>) -> Result<(), Unopened> {
     stock.ping().await.map_err(|e| Unopened::Away(e.to_string()))
 }
 
-/// An open broker, behind its ports.
-#[derive(Clone)]
-pub struct Broker(Arc<EmbeddedBroker>);
-
-impl Broker {
-    /// The lanes.
-    #[must_use]
-    pub fn queue(&self) -> Arc<dyn OrderQueue> {
-        self.0.clone()
-    }
-
-    /// The events.
-    #[must_use]
-    pub fn bus(&self) -> Arc<dyn EventBus> {
-        self.0.clone()
-    }
-
-    /// The dead letters.
-    #[must_use]
-    pub fn dead_letters(&self) -> Arc<dyn DeadLetters> {
-        self.0.clone()
-    }
-
-    /// Lets what is under way end, and closes it.
-    ///
-    /// # Errors
-    /// When it cannot be closed in order.
-    pub async fn close(&self) -> Result<(), QueueError> {
-        self.0.close().await
-    }
-}
-
-/// The broker of `SECKILL_QUEUE_URL`.
+/// The broker of `SECKILL_QUEUE_URL`. One on servers connects in the background: wait for it by
+/// [`connected`].
 ///
 /// # Errors
-/// A bad setting, or a broker that is away.
-pub async fn broker(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Broker, Unopened> {
-    const NAME: &str = "SECKILL_QUEUE_URL";
-    match settings.required(NAME)? {
-        "embedded:" => {}
-        other => {
-            return Err(SettingsError::bad(
-                NAME,
-                format_args!("no adapter has the scheme of {:?}", scheme(other)),
-            )
-            .into());
+/// A bad setting, or an embedded broker that does not open.
+pub async fn broker(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Broker, Failure> {
+    let options = OpenOptions {
+        lanes: small(settings, "SECKILL_LANES", 1024)?,
+        limits: Limits::default(),
+        publish_wait: settings.millis("SECKILL_PUBLISH_WAIT_MS", 10, 60_000)?,
+        data_dir: data_dir(settings)?,
+        confirm_window: small(settings, "SECKILL_CONFIRM_WINDOW", u16::MAX)?.into(),
+        prefetch: small(settings, "SECKILL_PREFETCH", u16::MAX)?,
+    };
+    match messaging::open(settings.required("SECKILL_QUEUE_URL")?, options, clock).await {
+        Ok(broker) => Ok(broker),
+        Err(OpenError::Broker(error)) => {
+            Err(Failure::failed(format_args!("the order queue does not open: {error}")))
         }
+        Err(mistake) => Err(SettingsError::Engine(mistake.to_string()).into()),
     }
-    let lanes = settings.number("SECKILL_LANES", 1, 1024)?;
-    let options =
-        EmbeddedOptions { lanes: u16::try_from(lanes).unwrap_or(u16::MAX), ..EmbeddedOptions::default() };
-    let path = data_dir(settings)?.join("queue.db");
-    let opened = EmbeddedBroker::open(&path, options, clock).await;
-    opened.map(Broker).map_err(|e| Unopened::Broken(e.to_string()))
 }
 
-/// Only the scheme goes into messages: the rest may hold a password.
-fn scheme(url: &str) -> &str {
-    url.split_once(':').map_or("", |(scheme, _)| scheme)
+/// Whether the broker can be worked with, as a part to wait for.
+///
+/// # Errors
+/// When it cannot.
+pub async fn connected(broker: &Broker) -> Result<(), Unopened> {
+    broker.readiness().map_err(Unopened::Away)
+}
+
+fn small(settings: &Settings, name: &str, max: u16) -> Result<u16, SettingsError> {
+    let n = settings.number(name, 1, max.into())?;
+    u16::try_from(n).map_err(|e| SettingsError::bad(name, e))
 }

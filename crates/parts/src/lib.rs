@@ -9,8 +9,9 @@ mod neighbours;
 mod waiting;
 
 pub use engines::{
-    Broker, Database, StockRole, answers, broker, data_dir, database, mailbox_database, stock,
+    Database, StockRole, answers, broker, connected, data_dir, database, mailbox_database, stock,
 };
+pub use messaging::Broker;
 pub use neighbours::neighbour;
 pub use waiting::{Opening, Unopened, patiently};
 

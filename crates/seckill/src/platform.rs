@@ -62,15 +62,15 @@ pub async fn start(settings: &Settings, shutdown: CancellationToken) -> Result<R
     // The broker stays on the door's side: it answers hundreds of waiting purchases at a time, and waking
     // each across runtimes would cost more than the answer.
     let health = Health::default();
-    let open_broker = async || parts::broker(&settings, clock.clone()).await;
-    let broker = patiently(&health, &shutdown, "the broker", open_broker).await?;
+    let broker = parts::broker(&settings, clock.clone()).await?;
+    patiently(&health, &shutdown, "the broker", async || parts::connected(&broker).await).await?;
     let back_office = BackOffice::open()?;
     let services = back_office.run(services::start(settings, public_address, broker, clock, health)).await?;
     let deps = gateway::Deps {
         stock: services.stock.clone(),
-        queue: services.broker.queue(),
-        bus: services.broker.bus(),
-        dead_letters: services.broker.dead_letters(),
+        queue: services.broker.queue.clone(),
+        bus: services.broker.bus.clone(),
+        dead_letters: services.broker.dead_letters.clone(),
         inventory: services.inventory.clone(),
         order: services.order.clone(),
         notify: Some(services.notify.clone()),

@@ -101,7 +101,9 @@ async fn start_order(
 ) -> Result<JoinHandle<()>, Failure> {
     let clock = &common.clock;
     let open_store = async || {
-        order::order_store::open(&database.url, clock.clone()).await.map_err(|e| database.unopened(e))
+        order::order_store::open_pooled(&database.url, database.pool, clock.clone())
+            .await
+            .map_err(|e| database.unopened(e))
     };
     let store = patiently(&common.health, &common.stop, "the ledger", open_store).await?;
     let books = SandboxConfig {
@@ -113,8 +115,8 @@ async fn start_order(
     let provider: Arc<dyn PaymentProvider> = sandbox.clone();
     let deps = order::Dependencies {
         store,
-        queue: common.broker.queue(),
-        bus: common.broker.bus(),
+        queue: common.broker.queue.clone(),
+        bus: common.broker.bus.clone(),
         provider,
         sandbox: Some(sandbox),
         late_stock: Arc::new(order::HttpLateStock::new(common.client(inventory))),
@@ -136,8 +138,8 @@ async fn start_inventory(
     let deps = inventory::Dependencies {
         sales,
         stock: common.stock.clone(),
-        queue: common.broker.queue(),
-        bus: common.broker.bus(),
+        queue: common.broker.queue.clone(),
+        bus: common.broker.bus.clone(),
         order: common.client(order),
         clock: common.clock.clone(),
     };
@@ -153,7 +155,7 @@ async fn start_notify(
 ) -> Result<JoinHandle<()>, Failure> {
     let database = parts::mailbox_database(settings)?;
     let mailbox = notify::mailbox::open(&database.url).await.map_err(Failure::failed)?;
-    let deps = notify::Dependencies { bus: common.broker.bus(), mailbox };
+    let deps = notify::Dependencies { bus: common.broker.bus.clone(), mailbox };
     let listeners = notify::Listeners { internal, operators: None };
     Ok(tokio::spawn(notify::serve(config, deps, listeners, common.stop.clone())))
 }

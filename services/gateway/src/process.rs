@@ -32,14 +32,15 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let stock = parts::stock(&settings, StockRole::Gateway, clock.clone())?;
     opening.part("the stock store", async || parts::answers(&stock).await).await?;
-    let broker = opening.part("the broker", async || parts::broker(&settings, clock.clone()).await).await?;
+    let broker = parts::broker(&settings, clock.clone()).await?;
+    opening.part("the broker", async || parts::connected(&broker).await).await?;
     let admin = opening.done().await?;
     tracing::info!(public = %address(&public), admin = %address(&admin), "listening");
     let deps = Deps {
         stock,
-        queue: broker.queue(),
-        bus: broker.bus(),
-        dead_letters: broker.dead_letters(),
+        queue: broker.queue.clone(),
+        bus: broker.bus.clone(),
+        dead_letters: broker.dead_letters.clone(),
         inventory,
         order,
         notify,

@@ -30,9 +30,11 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let sales = opening.part("the sales", open_sales).await?;
     let stock = parts::stock(&settings, StockRole::Inventory, clock.clone())?;
     opening.part("the stock store", async || parts::answers(&stock).await).await?;
-    let broker = opening.part("the broker", async || parts::broker(&settings, clock.clone()).await).await?;
+    let broker = parts::broker(&settings, clock.clone()).await?;
+    opening.part("the broker", async || parts::connected(&broker).await).await?;
     let operators = opening.done().await?;
-    let deps = Dependencies { sales, stock, queue: broker.queue(), bus: broker.bus(), order, clock };
+    let deps =
+        Dependencies { sales, stock, queue: broker.queue.clone(), bus: broker.bus.clone(), order, clock };
     let listeners = Listeners { internal, operators: Some((operators, metrics)) };
     tracing::info!("inventory serves");
     serve(config, deps, listeners, shutdown).await;

@@ -25,9 +25,10 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let database = parts::mailbox_database(&settings)?;
     let open_mailbox = async || mailbox::open(&database.url).await.map_err(|e| database.unopened(e));
     let mailbox = opening.part("the mailbox", open_mailbox).await?;
-    let broker = opening.part("the broker", async || parts::broker(&settings, clock.clone()).await).await?;
+    let broker = parts::broker(&settings, clock.clone()).await?;
+    opening.part("the broker", async || parts::connected(&broker).await).await?;
     let operators = opening.done().await?;
-    let deps = Dependencies { bus: broker.bus(), mailbox };
+    let deps = Dependencies { bus: broker.bus.clone(), mailbox };
     let listeners = Listeners { internal, operators: Some((operators, metrics)) };
     tracing::info!("notify serves");
     serve(config, deps, listeners, shutdown).await;

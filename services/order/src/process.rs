@@ -26,8 +26,11 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let opening = Opening::begin(&settings, &metrics, shutdown.clone()).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let database = parts::database(&settings)?;
-    let open_store =
-        async || order_store::open(&database.url, clock.clone()).await.map_err(|e| database.unopened(e));
+    let open_store = async || {
+        order_store::open_pooled(&database.url, database.pool, clock.clone())
+            .await
+            .map_err(|e| database.unopened(e))
+    };
     let store = opening.part("the ledger", open_store).await?;
     let books = SandboxConfig {
         webhook_url: config.sandbox_webhook_url.clone(),
@@ -39,12 +42,13 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         opened.map_err(|e| database.unopened(e))
     };
     let sandbox = opening.part("the payment sandbox", open_sandbox).await?;
-    let broker = opening.part("the broker", async || parts::broker(&settings, clock.clone()).await).await?;
+    let broker = parts::broker(&settings, clock.clone()).await?;
+    opening.part("the broker", async || parts::connected(&broker).await).await?;
     let operators = opening.done().await?;
     let deps = Dependencies {
         store,
-        queue: broker.queue(),
-        bus: broker.bus(),
+        queue: broker.queue.clone(),
+        bus: broker.bus.clone(),
         provider: sandbox.clone(),
         sandbox: Some(sandbox),
         late_stock: Arc::new(HttpLateStock::new(inventory)),

@@ -1,0 +1,136 @@
+//! A consumer of one queue, on a channel of its own.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lapin::Channel;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::inbox::Inbox;
+use super::link::{Live, farewell, within};
+use super::unreachable;
+use crate::{Consumer, Delivery, QueueError};
+
+/// How long the broker may take to begin delivering, in milliseconds.
+const ANSWER_MS_MAX: u64 = 5_000;
+
+/// Consumes a queue on this channel; nothing but the consumer may use it.
+pub(super) async fn consume(channel: &Channel, queue: &str, prefetch: u16) -> Result<Arc<Inbox>, QueueError> {
+    let asked = async {
+        channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+        let options = BasicConsumeOptions::default();
+        channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await
+    };
+    let stream = within(ANSWER_MS_MAX, asked).await.map_err(QueueError::Unreachable)?;
+    Ok(Inbox::reading(stream))
+}
+
+/// A consumer. Dropping it closes its channel: that gives back what it holds, and lets the next
+/// consumer of a lane begin only then.
+pub(super) struct RabbitConsumer {
+    channel: Option<Channel>,
+    inbox: Arc<Inbox>,
+    /// Tags taken and not settled, rising.
+    held: VecDeque<u64>,
+    lost: CancellationToken,
+    closing: CancellationToken,
+}
+
+impl RabbitConsumer {
+    pub(super) async fn open(
+        live: &Live,
+        queue: &str,
+        prefetch: u16,
+        closing: CancellationToken,
+    ) -> Result<Self, QueueError> {
+        let channel = live.channel().await.map_err(QueueError::Unreachable)?;
+        let inbox = consume(&channel, queue, prefetch).await?;
+        let lost = live.lost.clone();
+        Ok(Self { channel: Some(channel), inbox, held: VecDeque::new(), lost, closing })
+    }
+
+    pub(super) fn inbox(&self) -> &Arc<Inbox> {
+        &self.inbox
+    }
+
+    fn channel(&self) -> Result<&Channel, QueueError> {
+        self.is_there()?;
+        self.channel.as_ref().ok_or(QueueError::Closed)
+    }
+
+    fn is_there(&self) -> Result<(), QueueError> {
+        if self.closing.is_cancelled() {
+            return Err(QueueError::Closed);
+        }
+        if self.lost.is_cancelled() {
+            return Err(QueueError::Unreachable("the connection was lost".into()));
+        }
+        Ok(())
+    }
+
+    async fn give_back(&mut self, tag: u64, requeue: bool) -> Result<(), QueueError> {
+        let at = self.held.binary_search(&tag);
+        let at = at.map_err(|_| QueueError::Unknown(format!("delivery {tag}")))?;
+        let options = BasicNackOptions { requeue, multiple: false };
+        self.channel()?.basic_nack(tag, options).await.map_err(|e| unreachable(&e))?;
+        self.held.remove(at);
+        self.inbox.done(1);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Consumer for RabbitConsumer {
+    async fn next_batch(&mut self, max: usize) -> Result<Vec<Delivery>, QueueError> {
+        self.is_there()?;
+        let batch = tokio::select! {
+            biased;
+            () = self.lost.cancelled() => return self.is_there().map(|()| Vec::new()),
+            () = self.closing.cancelled() => return Err(QueueError::Closed),
+            batch = self.inbox.take(max) => batch?,
+        };
+        self.held.extend(batch.iter().map(|delivery| delivery.tag));
+        Ok(batch)
+    }
+
+    async fn ack_through(&mut self, tag: u64) -> Result<(), QueueError> {
+        let count = self.held.partition_point(|held| *held <= tag);
+        // The broker knows only tags that are still held: the last one of these, not of any other.
+        let Some(last) = count.checked_sub(1).and_then(|last| self.held.get(last)).copied() else {
+            return self.is_there();
+        };
+        let through = BasicAckOptions { multiple: true };
+        self.channel()?.basic_ack(last, through).await.map_err(|e| unreachable(&e))?;
+        self.held.drain(..count);
+        self.inbox.done(count);
+        Ok(())
+    }
+
+    async fn reject(&mut self, tag: u64) -> Result<(), QueueError> {
+        self.give_back(tag, false).await
+    }
+
+    async fn requeue(&mut self, tag: u64) -> Result<(), QueueError> {
+        self.give_back(tag, true).await
+    }
+
+    async fn close(mut self: Box<Self>) -> Result<(), QueueError> {
+        if let Some(channel) = self.channel.take() {
+            farewell(&channel).await;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for RabbitConsumer {
+    fn drop(&mut self) {
+        let Some(channel) = self.channel.take() else { return };
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move { farewell(&channel).await });
+        }
+    }
+}

@@ -223,8 +223,7 @@ mod tests {
     #[tokio::test]
     async fn the_embedded_broker_opens_in_the_data_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let options =
-            OpenOptions { data_dir: folder.path().to_owned(), lanes: 3, ..OpenOptions::default() };
+        let options = OpenOptions { data_dir: folder.path().to_owned(), lanes: 3, ..OpenOptions::default() };
         let broker = open("embedded:", options, Arc::new(Standing)).await.unwrap();
         assert_eq!((broker.readiness(), broker.queue.lanes()), (Ok(()), 3));
         broker.close().await.unwrap();

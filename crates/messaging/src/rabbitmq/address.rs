@@ -106,7 +106,10 @@ mod tests {
     #[test]
     fn a_url_names_one_node_or_several() {
         let one = Addresses::parse("amqp://localhost").unwrap();
-        assert_eq!((one.count(), one.nth(0).vhost.as_str(), node(&one.nth(7)).as_str()), (1, "/", "localhost:5672"));
+        assert_eq!(
+            (one.count(), one.nth(0).vhost.as_str(), node(&one.nth(7)).as_str()),
+            (1, "/", "localhost:5672")
+        );
         let three = Addresses::parse("amqp://me:p%40ss@a:1,b,[::1]:3/shop%2Fone").unwrap();
         assert_eq!(format!("{three:?}"), r#"["a:1", "b:5672", "::1:3"]"#);
         let second = three.nth(4);

@@ -110,7 +110,8 @@ fn read(message: BasicGetMessage, cause: Cause) -> Taken {
     let queue = text(headers, "x-first-death-queue");
     let died_at = died_at(headers);
     let body = String::from_utf8_lossy(&delivery.data).into_owned();
-    let print = fingerprint(&[queue.as_bytes(), message_id.as_bytes(), &died_at.to_be_bytes(), &delivery.data]);
+    let print =
+        fingerprint(&[queue.as_bytes(), message_id.as_bytes(), &died_at.to_be_bytes(), &delivery.data]);
     let id = format!("{}-{print:016x}", cause.as_str());
     let letter = DeadLetter { id, queue, reason: cause.as_str().to_owned(), died_at, body };
     Taken { tag: delivery.delivery_tag, message_id, letter }
@@ -118,7 +119,9 @@ fn read(message: BasicGetMessage, cause: Cause) -> Taken {
 
 /// The cause that a letter's id begins with.
 pub(super) fn cause_of(id: &str) -> Option<Cause> {
-    Cause::ALL.into_iter().find(|cause| id.strip_prefix(cause.as_str()).is_some_and(|rest| rest.starts_with('-')))
+    Cause::ALL
+        .into_iter()
+        .find(|cause| id.strip_prefix(cause.as_str()).is_some_and(|rest| rest.starts_with('-')))
 }
 
 /// A letter's id says what it is, since the broker numbers nothing: two letters that share it are equal.

@@ -312,8 +312,12 @@ async fn question(live: &Live, control: &mut Option<Channel>) -> Result<(), Stri
         None => live.channel().await?,
     };
     let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
-    let asked =
-        channel.exchange_declare(topology::ORDERS.into(), ExchangeKind::Direct, passive, FieldTable::default());
+    let asked = channel.exchange_declare(
+        topology::ORDERS.into(),
+        ExchangeKind::Direct,
+        passive,
+        FieldTable::default(),
+    );
     within(ANSWER_MS_MAX, asked).await?;
     *control = Some(channel);
     Ok(())

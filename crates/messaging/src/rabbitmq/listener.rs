@@ -42,13 +42,16 @@ impl Listener {
     ) -> Result<Self, QueueError> {
         let channel = live.channel().await.map_err(QueueError::Unreachable)?;
         let asked = async {
-            let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+            let own =
+                QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
             let mut arguments = FieldTable::default();
             arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(NEWS_WAITING_MAX));
             let queue = channel.queue_declare("".into(), own, arguments).await?;
             let name = queue.name().clone();
             let options = QueueBindOptions::default();
-            channel.queue_bind(name.clone(), exchange.into(), key.into(), options, FieldTable::default()).await?;
+            channel
+                .queue_bind(name.clone(), exchange.into(), key.into(), options, FieldTable::default())
+                .await?;
             Ok(name)
         };
         let queue = within(ANSWER_MS_MAX, asked).await.map_err(QueueError::Unreachable)?;

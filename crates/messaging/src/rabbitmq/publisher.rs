@@ -60,6 +60,7 @@ impl Publisher {
             window: options.confirm_window.max(1),
             wait: options.publish_wait,
             closing,
+            early: None,
         };
         (Self { requests, wait: options.publish_wait }, tokio::spawn(task.run()))
     }
@@ -101,6 +102,8 @@ struct Task {
     window: usize,
     wait: Duration,
     closing: CancellationToken,
+    /// Came at the very moment of a connection; the first to be published on it.
+    early: Option<Request>,
 }
 
 impl Task {
@@ -135,7 +138,6 @@ impl Task {
             };
             let mut link = self.link.clone();
             tokio::select! {
-                // A connection that is there is used, before anything is refused for want of it.
                 biased;
                 () = self.closing.cancelled() => {
                     self.requests.close();
@@ -145,7 +147,14 @@ impl Task {
                     return None;
                 }
                 changed = link.changed() => changed.ok()?,
-                request = self.requests.recv() => refuse(request?, &why),
+                request = self.requests.recv() => {
+                    let request = request?;
+                    if matches!(&*self.link.borrow(), State::Up(_)) {
+                        self.early = Some(request);
+                    } else {
+                        refuse(request, &why);
+                    }
+                }
             }
         }
     }

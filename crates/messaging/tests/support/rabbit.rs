@@ -29,7 +29,8 @@ pub(crate) struct Api {
 impl Api {
     fn new(url: &str) -> Self {
         let rest = url.strip_prefix("http://").expect("TEST_RABBITMQ_API is http://user:password@host:port");
-        let (user, host) = rest.trim_end_matches('/').rsplit_once('@').expect("TEST_RABBITMQ_API names a user");
+        let (user, host) =
+            rest.trim_end_matches('/').rsplit_once('@').expect("TEST_RABBITMQ_API names a user");
         let authorization = base64::engine::general_purpose::STANDARD.encode(user);
         Self { host: host.to_owned(), authorization }
     }

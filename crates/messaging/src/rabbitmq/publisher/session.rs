@@ -75,6 +75,9 @@ impl<'a> Session<'a> {
         let mut look = interval(Duration::from_millis(LOOK_EVERY_MS));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut requests, mut drained) = (Vec::new(), false);
+        if let Some(early) = self.task.early.take() {
+            self.publish(early);
+        }
         loop {
             if drained && self.fates.is_empty() {
                 return End::Closed;

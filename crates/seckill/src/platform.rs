@@ -63,7 +63,7 @@ pub async fn start(settings: &Settings, shutdown: CancellationToken) -> Result<R
     // each across runtimes would cost more than the answer.
     let health = Health::default();
     let broker = parts::broker(&settings, clock.clone()).await?;
-    patiently(&health, &shutdown, "the broker", async || parts::connected(&broker).await).await?;
+    patiently(&health, &shutdown, "the broker", || parts::connected(&broker)).await?;
     let back_office = BackOffice::open()?;
     let services = back_office.run(services::start(settings, public_address, broker, clock, health)).await?;
     let deps = gateway::Deps {

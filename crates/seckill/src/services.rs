@@ -45,7 +45,7 @@ pub(crate) async fn start(
     let database = parts::database(settings)?;
     let stop = CancellationToken::new();
     let stock = parts::stock(settings, StockRole::Inventory, clock.clone())?;
-    patiently(&health, &stop, "the stock store", async || parts::answers(&stock).await).await?;
+    patiently(&health, &stop, "the stock store", || parts::answers(&stock)).await?;
     let token = settings.secret("SECKILL_INTERNAL_TOKEN")?;
     let common = Common { stock, broker, clock, health, token, stop };
     let (inventory_listener, inventory_address) = internal().await?;
@@ -100,7 +100,7 @@ async fn start_order(
     inventory: SocketAddr,
 ) -> Result<JoinHandle<()>, Failure> {
     let clock = &common.clock;
-    let open_store = async || {
+    let open_store = || async {
         order::order_store::open_pooled(&database.url, database.pool, clock.clone())
             .await
             .map_err(|e| database.unopened(e))

@@ -68,26 +68,37 @@ pub async fn open(
     service: &'static str,
     migrator: &Migrator,
 ) -> Result<PgPool, OpenError> {
-    let plain = PgConnectOptions::from_str(url)?
-        .application_name(service)
-        .statement_cache_capacity(STATEMENTS_MAX)
-        .disable_statement_logging();
+    let plain = plain(url, service)?;
     // On a connection of its own: the bounds of everyday statements do not fit a migration, nor the wait
     // for another replica's.
     let migrate = async {
         let mut connection = PgConnection::connect_with(&plain).await?;
-        migrator.run(&mut connection).await?;
+        // `run` would do the same, but hides from the compiler that this future is `Send`.
+        migrator.run_direct(None, &mut connection, false).await?;
         connection.close().await?;
         Ok(())
     };
     let within = Duration::from_millis(MIGRATE_MS_MAX);
     tokio::time::timeout(within, migrate).await.unwrap_or(Err(OpenError::MigrateTimeout))?;
-    let pool = PgPoolOptions::new()
+    Ok(pool(url, connections, service).await?)
+}
+
+/// Opens a pool of at most `connections` on a database whose tables somebody else brings up to date.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn pool(url: &str, connections: u32, service: &'static str) -> Result<PgPool, sqlx::Error> {
+    PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_millis(ACQUIRE_MS_MAX))
-        .connect_with(plain.options(session()))
-        .await?;
-    Ok(pool)
+        .connect_with(plain(url, service)?.options(session()))
+        .await
+}
+
+/// How to connect, without any bounds.
+fn plain(url: &str, service: &'static str) -> Result<PgConnectOptions, sqlx::Error> {
+    let options = PgConnectOptions::from_str(url)?;
+    Ok(options.application_name(service).statement_cache_capacity(STATEMENTS_MAX).disable_statement_logging())
 }
 
 /// What every session starts with.

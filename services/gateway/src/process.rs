@@ -31,9 +31,9 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let opening = Opening::begin(&settings, &metrics, shutdown.clone()).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let stock = parts::stock(&settings, StockRole::Gateway, clock.clone())?;
-    opening.part("the stock store", async || parts::answers(&stock).await).await?;
+    opening.part("the stock store", || parts::answers(&stock)).await?;
     let broker = parts::broker(&settings, clock.clone()).await?;
-    opening.part("the broker", async || parts::connected(&broker).await).await?;
+    opening.part("the broker", || parts::connected(&broker)).await?;
     let admin = opening.done().await?;
     tracing::info!(public = %address(&public), admin = %address(&admin), "listening");
     let deps = Deps {

@@ -29,9 +29,9 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         async || sale_store::open(&database.url, clock.clone()).await.map_err(|e| database.unopened(e));
     let sales = opening.part("the sales", open_sales).await?;
     let stock = parts::stock(&settings, StockRole::Inventory, clock.clone())?;
-    opening.part("the stock store", async || parts::answers(&stock).await).await?;
+    opening.part("the stock store", || parts::answers(&stock)).await?;
     let broker = parts::broker(&settings, clock.clone()).await?;
-    opening.part("the broker", async || parts::connected(&broker).await).await?;
+    opening.part("the broker", || parts::connected(&broker)).await?;
     let operators = opening.done().await?;
     let deps =
         Dependencies { sales, stock, queue: broker.queue.clone(), bus: broker.bus.clone(), order, clock };

@@ -23,10 +23,10 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let opening = Opening::begin(&settings, &metrics, shutdown.clone()).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let database = parts::mailbox_database(&settings)?;
-    let open_mailbox = async || mailbox::open(&database.url).await.map_err(|e| database.unopened(e));
+    let open_mailbox = || async { mailbox::open(&database.url).await.map_err(|e| database.unopened(e)) };
     let mailbox = opening.part("the mailbox", open_mailbox).await?;
     let broker = parts::broker(&settings, clock.clone()).await?;
-    opening.part("the broker", async || parts::connected(&broker).await).await?;
+    opening.part("the broker", || parts::connected(&broker)).await?;
     let operators = opening.done().await?;
     let deps = Dependencies { bus: broker.bus.clone(), mailbox };
     let listeners = Listeners { internal, operators: Some((operators, metrics)) };

@@ -26,7 +26,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let opening = Opening::begin(&settings, &metrics, shutdown.clone()).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let database = parts::database(&settings)?;
-    let open_store = async || {
+    let open_store = || async {
         order_store::open_pooled(&database.url, database.pool, clock.clone())
             .await
             .map_err(|e| database.unopened(e))
@@ -37,13 +37,13 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         webhook_secret: config.webhook_secret.clone(),
         public_url: config.public_url.clone(),
     };
-    let open_sandbox = async || {
+    let open_sandbox = || async {
         let opened = Sandbox::open(&database.url, books.clone(), clock.clone()).await;
         opened.map_err(|e| database.unopened(e))
     };
     let sandbox = opening.part("the payment sandbox", open_sandbox).await?;
     let broker = parts::broker(&settings, clock.clone()).await?;
-    opening.part("the broker", async || parts::connected(&broker).await).await?;
+    opening.part("the broker", || parts::connected(&broker)).await?;
     let operators = opening.done().await?;
     let deps = Dependencies {
         store,

@@ -66,11 +66,11 @@ impl Lot {
     /// The same call as the adapter's, as bytes.
     fn packed(&self, n: u64) -> Outcome<Vec<u8>> {
         let mut command = redis::cmd("FCALL");
-        command.arg("seckill_reserve").arg(4);
-        for key in ["state", "records", "buyers", "ages"] {
+        command.arg("seckill_reserve").arg(3);
+        for key in ["state", "book", "ages"] {
             command.arg(format!("seckill:{{{}}}:{key}", self.sale));
         }
-        command.arg(&order(n).to_bytes()).arg(buyer(n)?.as_str());
+        command.arg([&[0], &order(n).to_bytes()[..]].concat()).arg(buyer(n)?.as_str());
         command.arg(1).arg(self.epoch.0).arg(self.expires_at.0);
         Ok(command.get_packed_command())
     }

@@ -14,26 +14,22 @@ const ARGUMENT_BYTES: usize = 512;
 #[derive(Clone, Copy)]
 pub(super) enum Key {
     State,
-    Records,
-    Buyers,
+    Book,
     Ages,
     Graves,
     Draft,
-    DraftRecords,
-    DraftBuyers,
+    DraftBook,
 }
 
 impl Key {
     fn suffix(self) -> &'static str {
         match self {
             Self::State => "state",
-            Self::Records => "records",
-            Self::Buyers => "buyers",
+            Self::Book => "book",
             Self::Ages => "ages",
             Self::Graves => "graves",
             Self::Draft => "draft",
-            Self::DraftRecords => "draft-records",
-            Self::DraftBuyers => "draft-buyers",
+            Self::DraftBook => "draft-book",
         }
     }
 }
@@ -53,14 +49,16 @@ pub(super) fn call(function: &str, sale: &SaleId, keys: &[Key]) -> Cmd {
     command
 }
 
-/// A reservation id on the server: 16 bytes, and one more if it is late.
-pub(super) struct IdBytes([u8; 17], usize);
+/// A reservation id on the server: a zero byte, which no buyer's name starts with, then the order id's 16,
+/// and one more if it is late.
+pub(super) struct IdBytes([u8; 18], usize);
 
 impl IdBytes {
     pub(super) fn of(id: ReservationId) -> Self {
-        let mut bytes = [b'L'; 17];
-        bytes[..16].copy_from_slice(&id.order.to_bytes());
-        Self(bytes, if id.late { 17 } else { 16 })
+        let mut bytes = [0; 18];
+        bytes[1..17].copy_from_slice(&id.order.to_bytes());
+        bytes[17] = b'L';
+        Self(bytes, if id.late { 18 } else { 17 })
     }
 
     pub(super) fn as_slice(&self) -> &[u8] {
@@ -70,17 +68,17 @@ impl IdBytes {
 
 fn id(value: &Value) -> Result<ReservationId, Failure> {
     let Value::BulkString(bytes) = value else { return Err(nonsense()) };
-    let (order, late) = bytes.split_at_checked(16).ok_or_else(nonsense)?;
-    let order = OrderId::from_bytes(order.try_into().map_err(|_| nonsense())?);
+    let (order, late) = bytes.split_at_checked(17).ok_or_else(nonsense)?;
+    let order = OrderId::from_bytes(order[1..].try_into().map_err(|_| nonsense())?);
     Ok(ReservationId { order, late: !late.is_empty() })
 }
 
 /// Adds what `configure` takes.
 pub(super) fn config(command: &mut Cmd, config: &StockConfig) {
     let phase = match config.phase {
-        Phase::Active => "active",
-        Phase::Paused => "paused",
-        Phase::Ended => "ended",
+        Phase::Active => "a",
+        Phase::Paused => "p",
+        Phase::Ended => "e",
     };
     command.arg(config.version).arg(config.opens_at.0).arg(config.ends_at.0);
     command.arg(phase).arg(config.per_user_limit);
@@ -173,31 +171,28 @@ pub(super) fn changed(answer: &Value) -> Result<Change, Failure> {
     change(epoch, n)
 }
 
-fn view_of([epoch, n, phase, opens_at, ends_at, free, now]: &[Value; 7]) -> Result<SaleView, Failure> {
-    let phase = match phase {
-        Value::BulkString(phase) if phase == b"active" => Phase::Active,
-        Value::BulkString(phase) if phase == b"paused" => Phase::Paused,
-        Value::BulkString(phase) if phase == b"ended" => Phase::Ended,
-        _ => return Err(nonsense()),
-    };
-    let (opens_at, ends_at) = (UnixMillis(number(opens_at)?), UnixMillis(number(ends_at)?));
-    let inputs = StateInputs { phase, opens_at, ends_at, free: number(free)? };
-    let change = change(epoch, n)?;
-    Ok(SaleView { now: UnixMillis(number(now)?), inputs, epoch: Epoch(change.epoch), change })
-}
-
-pub(super) fn view(answer: &Value) -> Result<SaleView, Failure> {
-    view_of(parts(answer)?)
+/// Opening and end, which the server keeps as they were written.
+fn window(written: &Value) -> Option<(UnixMillis, UnixMillis)> {
+    let Value::BulkString(bytes) = written else { return None };
+    let (opens_at, ends_at) = std::str::from_utf8(bytes).ok()?.split_once(' ')?;
+    Some((UnixMillis(opens_at.parse().ok()?), UnixMillis(ends_at.parse().ok()?)))
 }
 
 pub(super) fn snapshot(answer: &Value) -> Result<Snapshot, Failure> {
-    let all: &[Value; 12] = parts(answer)?;
-    let (head, counts) = all.split_at(7);
-    let view = view_of(head.try_into().map_err(|_| nonsense())?)?;
-    let [reserved, reservations, settled, total, total_version] = counts else { return Err(nonsense()) };
+    let [now, epoch, n, phase, written, free, reserved, reservations, settled, total, total_version] =
+        parts(answer)?;
+    let phase = match phase {
+        Value::BulkString(phase) if phase == b"a" => Phase::Active,
+        Value::BulkString(phase) if phase == b"p" => Phase::Paused,
+        Value::BulkString(phase) if phase == b"e" => Phase::Ended,
+        _ => return Err(nonsense()),
+    };
+    let (opens_at, ends_at) = window(written).ok_or_else(nonsense)?;
+    let inputs = StateInputs { phase, opens_at, ends_at, free: number(free)? };
+    let change = change(epoch, n)?;
     Ok(Snapshot {
-        view,
-        free: view.inputs.free,
+        view: SaleView { now: UnixMillis(number(now)?), inputs, epoch: Epoch(change.epoch), change },
+        free: inputs.free,
         reserved: number(reserved)?,
         reservations: number(reservations)?,
         settled: number(settled)?,

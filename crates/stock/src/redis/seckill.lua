@@ -2,15 +2,14 @@
 -- The stock store as a function library (Redis 7 or Valkey). Every function is atomic for its sale.
 --
 -- A sale's keys share the hash tag {sale}, so a cluster keeps them together; each function is given all
--- the keys it touches. Times are milliseconds by this server's clock. Numbers are doubles: exact far
--- beyond any count, version or epoch that occurs.
+-- the keys it touches. Times are milliseconds by this server's clock. Reserve is what a sale lives on: it
+-- costs six commands, so counts and terms are one packed string, and records and buyers one hash.
 --
---   state    hash     counts, terms, epoch and change counter
---   records  hash     reservation id -> record; the id is the order id's 16 bytes, and one more if late
---   buyers   hash     buyer -> live units
+--   state    string   epoch, change counter, counts and terms
+--   book     hash     reservation -> record, and buyer -> live units
 --   ages     zset     reservations not settled, by when they were made
 --   graves   zset     released reservations, by when their ticket expires
---   draft, draft records, draft buyers    a state that is being rebuilt
+--   draft, draft book    a state that is being rebuilt
 
 -- Rises with every change of this file. A newer library must serve the callers of an older one.
 local VERSION = 1
@@ -33,19 +32,46 @@ local function now()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- The state's fields, the epoch first; nil if the sale is not in force here.
-local function in_force(key, ...)
-  local epoch = armed[key]
-  if not epoch then
-    return nil
-  end
-  local state = redis.call('HMGET', key, 'epoch', ...)
-  if state[1] ~= epoch then
-    -- The key is gone, or was written by another server: it stays unknown, even if it comes back.
+-- The packed state. Units take 4 bytes, versions and counters 6. Opening and end are there twice: as
+-- doubles to compare with, and exactly, as text, in what follows (`written`), for whoever asks.
+local STATE = '>I6I6I4I4I4I4I4I6I6I4ddc1'
+
+local function unpack_state(packed)
+  local epoch, changes, free, reserved, reservations, settled, total, total_version, version, limit, opens_at, ends_at,
+    phase, rest = struct.unpack(STATE, packed)
+  -- All fields at once: a table that grows field by field costs twice as much.
+  return {
+    epoch = epoch, changes = changes, free = free, reserved = reserved, reservations = reservations,
+    settled = settled, total = total, total_version = total_version, version = version, limit = limit,
+    opens_at = opens_at, ends_at = ends_at, phase = phase, written = string.sub(packed, rest),
+  }
+end
+
+local function store(key, s)
+  local packed = struct.pack(STATE, s.epoch, s.changes, s.free, s.reserved, s.reservations, s.settled, s.total,
+    s.total_version, s.version, s.limit, s.opens_at, s.ends_at, s.phase)
+  redis.call('SET', key, packed .. s.written)
+end
+
+-- The sale's state; nil if it is not in force here: its key is gone, or this memory was never armed, or
+-- was armed for another epoch (it was a primary before, and another has written since).
+local function in_force(key)
+  local packed = redis.call('GET', key)
+  local s = packed and unpack_state(packed)
+  if not s or s.epoch ~= armed[key] then
+    -- Once lost it stays lost, even if the key comes back.
     armed[key] = nil
     return nil
   end
-  return state
+  return s
+end
+
+-- A buyer's place in the book. A reservation's starts with a zero byte, then come the order id's 16, and
+-- one more if it is late.
+local ID_LEN = 17
+
+local function buyer_field(buyer)
+  return '@' .. buyer
 end
 
 -- A record is one letter (R reserved, S settled, X released), its numbers, and the buyer.
@@ -63,12 +89,12 @@ local function decode(record)
 end
 
 -- Removes tombstones whose ticket has expired. An id that was reserved once more since is left alone.
-local function clear_graves(records, graves, moment, most)
+local function clear_graves(book, graves, moment, most)
   local ids = redis.call('ZRANGEBYSCORE', graves, '-inf', moment, 'LIMIT', 0, most)
   if #ids == 0 then
     return
   end
-  local found = redis.call('HMGET', records, unpack(ids))
+  local found = redis.call('HMGET', book, unpack(ids))
   local gone = {}
   for i, id in ipairs(ids) do
     if found[i] and string.sub(found[i], 1, 1) == 'X' then
@@ -76,7 +102,7 @@ local function clear_graves(records, graves, moment, most)
     end
   end
   if #gone > 0 then
-    redis.call('HDEL', records, unpack(gone))
+    redis.call('HDEL', book, unpack(gone))
   end
   redis.call('ZREM', graves, unpack(ids))
 end
@@ -98,63 +124,63 @@ local function known_as(record, wanted, moment)
   return quantity == wanted and KNOWN[letter] or MISMATCH
 end
 
-local function closed(phase, opens_at, ends_at, moment)
-  if phase == 'ended' or moment >= tonumber(ends_at) then
+-- Why the sale does not sell; nil if it does. Phases are a (active), p (paused), e (ended).
+local function closed(s, moment)
+  if s.phase == 'e' or moment >= s.ends_at then
     return ENDED
-  elseif moment < tonumber(opens_at) then
+  elseif moment < s.opens_at then
     return NOT_OPEN
-  elseif phase == 'paused' then
+  elseif s.phase == 'p' then
     return PAUSED
   end
   return nil
 end
 
--- keys: state, records, buyers, ages. args: id, buyer, quantity, epoch, expires_at.
+-- keys: state, book, ages. args: id, buyer, quantity, epoch, expires_at.
 local function reserve(keys, args)
-  local state = in_force(keys[1], 'free', 'reserved', 'reservations', 'changes', 'phase', 'opens_at', 'ends_at', 'limit')
-  if not state then
+  local s = in_force(keys[1])
+  if not s then
     return UNKNOWN
   end
-  local moment = now()
-  local id, buyer, quantity, expires_at = args[1], args[2], tonumber(args[3]), tonumber(args[5])
-  local known = known_as(redis.call('HGET', keys[2], id), quantity, moment)
+  local moment, id, quantity, expires_at = now(), args[1], tonumber(args[3]), tonumber(args[5])
+  local field = buyer_field(args[2])
+  local found = redis.call('HMGET', keys[2], id, field)
+  local known = known_as(found[1], quantity, moment)
   if known then
     return known
   end
   if moment >= expires_at then
     return EXPIRED
   end
-  if args[4] ~= state[1] then
+  if tonumber(args[4]) ~= s.epoch then
     return STALE
   end
   -- Money that came late may take a unit whenever there is one.
-  local refusal = #id == 16 and closed(state[6], state[7], state[8], moment)
+  local refusal = #id == ID_LEN and closed(s, moment)
   if refusal then
     return refusal
   end
-  local held = tonumber(redis.call('HGET', keys[3], buyer) or 0)
-  if held + quantity > tonumber(state[9]) then
+  local held = tonumber(found[2] or 0)
+  if held + quantity > s.limit then
     return LIMIT
   end
-  local free = tonumber(state[2])
-  if free == 0 then
-    return { SOLD_OUT, state[5] }
+  if s.free == 0 then
+    return { SOLD_OUT, s.changes }
   end
-  if quantity > free then
-    return { NOT_ENOUGH, free }
+  if quantity > s.free then
+    return { NOT_ENOUGH, s.free }
   end
-  redis.call('HSET', keys[2], id, encode('R', quantity, moment, expires_at, buyer))
-  redis.call('HSET', keys[3], buyer, held + quantity)
-  redis.call('ZADD', keys[4], moment, id)
-  local left = { 'free', free - quantity, 'reserved', state[3] + quantity, 'reservations', state[4] + 1 }
-  if free == quantity then
-    left[7], left[8] = 'changes', state[5] + 1
+  redis.call('HSET', keys[2], id, encode('R', quantity, moment, expires_at, args[2]), field, held + quantity)
+  redis.call('ZADD', keys[3], moment, id)
+  s.free, s.reserved, s.reservations = s.free - quantity, s.reserved + quantity, s.reservations + 1
+  if s.free == 0 then
+    s.changes = s.changes + 1
   end
-  redis.call('HSET', keys[1], unpack(left))
+  store(keys[1], s)
   return RESERVED
 end
 
--- keys: state, records. args: id. Answers 0 (nothing), 1 (released), or what is held.
+-- keys: state, book. args: id. Answers 0 (nothing), 1 (released), or what is held.
 local function peek(keys, args)
   if not in_force(keys[1]) then
     return UNKNOWN
@@ -170,34 +196,20 @@ local function peek(keys, args)
   return { letter, buyer, quantity, reserved_at }
 end
 
--- keys: state.
+-- keys: state. Answers the moment, the state's outside, and the other counts.
 local function view(keys)
-  local state = in_force(keys[1], 'changes', 'phase', 'opens_at', 'ends_at', 'free')
-  if not state then
+  local s = in_force(keys[1])
+  if not s then
     return UNKNOWN
   end
-  state[#state + 1] = now()
-  return state
+  return { now(), s.epoch, s.changes, s.phase, s.written, s.free, s.reserved, s.reservations, s.settled, s.total,
+    s.total_version }
 end
 
--- keys: state. A view, and the other counts.
-local function snapshot(keys)
-  local state = view(keys)
-  if state == UNKNOWN then
-    return UNKNOWN
-  end
-  for _, count in
-    ipairs(redis.call('HMGET', keys[1], 'reserved', 'reservations', 'settled', 'total', 'total_version'))
-  do
-    state[#state + 1] = count
-  end
-  return state
-end
-
--- keys: state, records, ages. args: id.
+-- keys: state, book, ages. args: id.
 local function settle(keys, args)
-  local state = in_force(keys[1], 'reserved', 'reservations', 'settled')
-  if not state then
+  local s = in_force(keys[1])
+  if not s then
     return UNKNOWN
   end
   local record = redis.call('HGET', keys[2], args[1])
@@ -207,7 +219,8 @@ local function settle(keys, args)
   local _, quantity = decode(record)
   redis.call('HSET', keys[2], args[1], 'S' .. string.sub(record, 2))
   redis.call('ZREM', keys[3], args[1])
-  redis.call('HSET', keys[1], 'reserved', state[2] - quantity, 'reservations', state[3] - 1, 'settled', state[4] + quantity)
+  s.reserved, s.reservations, s.settled = s.reserved - quantity, s.reservations - 1, s.settled + quantity
+  store(keys[1], s)
   return 0
 end
 
@@ -216,78 +229,83 @@ local function bury(keys, id, record, moment)
   local letter, quantity, _, expires_at, buyer = decode(record)
   if expires_at > moment then
     redis.call('HSET', keys[2], id, 'X' .. string.sub(record, 2))
-    redis.call('ZADD', keys[5], expires_at, id)
+    redis.call('ZADD', keys[4], expires_at, id)
   else
     redis.call('HDEL', keys[2], id)
   end
-  if redis.call('HINCRBY', keys[3], buyer, -quantity) <= 0 then
-    redis.call('HDEL', keys[3], buyer)
+  if redis.call('HINCRBY', keys[2], buyer_field(buyer), -quantity) <= 0 then
+    redis.call('HDEL', keys[2], buyer_field(buyer))
   end
   if letter == 'R' then
-    redis.call('ZREM', keys[4], id)
+    redis.call('ZREM', keys[3], id)
   end
   return letter, quantity
 end
 
--- keys: state, records, buyers, ages, graves. args: id. Answers units, from zero, epoch, changes.
+-- keys: state, book, ages, graves. args: id. Answers units, from zero, epoch, changes.
 local function release(keys, args)
-  local state = in_force(keys[1], 'changes', 'free', 'reserved', 'reservations', 'settled', 'total')
-  if not state then
+  local s = in_force(keys[1])
+  if not s then
     return UNKNOWN
   end
-  local moment, id = now(), args[1]
-  local changes, free, reserved, reservations = tonumber(state[2]), tonumber(state[3]), tonumber(state[4]), tonumber(state[5])
-  local settled, before, units = tonumber(state[6]), free, 0
-  local record = redis.call('HGET', keys[2], id)
+  local moment, before, units = now(), s.free, 0
+  local record = redis.call('HGET', keys[2], args[1])
   if record and string.sub(record, 1, 1) ~= 'X' then
     local letter
-    letter, units = bury(keys, id, record, moment)
+    letter, units = bury(keys, args[1], record, moment)
     if letter == 'R' then
-      reserved, reservations = reserved - units, reservations - 1
+      s.reserved, s.reservations = s.reserved - units, s.reservations - 1
     else
-      settled = settled - units
+      s.settled = s.settled - units
     end
     -- Not free + units: a total that was lowered below what is held takes these first.
-    free = math.max(state[7] - reserved - settled, 0)
-    changes = before == 0 and changes + 1 or changes
-    redis.call('HSET', keys[1], 'changes', changes, 'free', free, 'reserved', reserved, 'reservations', reservations, 'settled', settled)
+    s.free = math.max(s.total - s.reserved - s.settled, 0)
+    s.changes = before == 0 and s.changes + 1 or s.changes
+    store(keys[1], s)
   end
-  clear_graves(keys[2], keys[5], moment, GRAVES_PER_RELEASE)
-  return { units, before == 0 and free > 0 and 1 or 0, state[1], changes }
+  clear_graves(keys[2], keys[4], moment, GRAVES_PER_RELEASE)
+  return { units, before == 0 and s.free > 0 and 1 or 0, s.epoch, s.changes }
+end
+
+-- Takes over what says how a sale sells, from the argument at `i` on.
+local function set_terms(s, args, i)
+  s.version, s.opens_at, s.ends_at = tonumber(args[i]), tonumber(args[i + 1]), tonumber(args[i + 2])
+  s.phase, s.limit = args[i + 3], tonumber(args[i + 4])
+  s.written = args[i + 1] .. ' ' .. args[i + 2]
 end
 
 -- keys: state. args: version, opens_at, ends_at, phase, limit. Answers epoch, changes.
 local function configure(keys, args)
-  local state = in_force(keys[1], 'version', 'changes')
-  if not state then
+  local s = in_force(keys[1])
+  if not s then
     return UNKNOWN
   end
-  local changes = tonumber(state[3])
-  if tonumber(args[1]) > tonumber(state[2]) then
-    changes = changes + 1
-    redis.call('HSET', keys[1], 'version', args[1], 'opens_at', args[2], 'ends_at', args[3], 'phase', args[4], 'limit', args[5], 'changes', changes)
+  if tonumber(args[1]) > s.version then
+    set_terms(s, args, 1)
+    s.changes = s.changes + 1
+    store(keys[1], s)
   end
-  return { state[1], changes }
+  return { s.epoch, s.changes }
 end
 
 -- keys: state. args: total, version. Answers like release.
 local function set_total(keys, args)
-  local state = in_force(keys[1], 'changes', 'free', 'reserved', 'settled', 'total_version')
-  if not state then
+  local s = in_force(keys[1])
+  if not s then
     return UNKNOWN
   end
-  local changes, before = tonumber(state[2]), tonumber(state[3])
-  local free = before
-  if tonumber(args[2]) > tonumber(state[6]) then
-    free = math.max(args[1] - state[4] - state[5], 0)
-    changes = changes + 1
-    redis.call('HSET', keys[1], 'total', args[1], 'total_version', args[2], 'free', free, 'changes', changes)
+  local before = s.free
+  if tonumber(args[2]) > s.total_version then
+    s.total, s.total_version = tonumber(args[1]), tonumber(args[2])
+    s.free = math.max(s.total - s.reserved - s.settled, 0)
+    s.changes = s.changes + 1
+    store(keys[1], s)
   end
-  return { math.max(free - before, 0), before == 0 and free > 0 and 1 or 0, state[1], changes }
+  return { math.max(s.free - before, 0), before == 0 and s.free > 0 and 1 or 0, s.epoch, s.changes }
 end
 
--- keys: state, records, ages, graves. args: age_ms, limit. Answers id, buyer, quantity, reserved_at of
--- each. It is asked for regularly, so it also clears tombstones away.
+-- keys: state, book, ages, graves. args: age_ms, limit. Answers id, buyer, quantity, reserved_at of each.
+-- It is asked for regularly, so it also clears tombstones away.
 local function stale(keys, args)
   if not in_force(keys[1]) then
     return UNKNOWN
@@ -315,20 +333,20 @@ local function permitted(state, draft, args)
   return drafts[state] == mine and redis.call('HGET', draft, 'permission') == mine
 end
 
--- keys: state, draft, draft records, draft buyers. args: epoch, token.
+-- keys: state, draft, draft book. args: epoch, token.
 local function rebuild_begin(keys, args)
   -- Also over a state that is not in force, only a higher epoch may be written.
-  local there = redis.call('HGET', keys[1], 'epoch')
-  if there and tonumber(there) >= tonumber(args[1]) then
+  local there = redis.call('GET', keys[1])
+  if there and unpack_state(there).epoch >= tonumber(args[1]) then
     return 0
   end
-  redis.call('UNLINK', keys[2], keys[3], keys[4])
+  redis.call('UNLINK', keys[2], keys[3])
   drafts[keys[1]] = permission(args)
   redis.call('HSET', keys[2], 'permission', permission(args), 'settled', 0)
   return 1
 end
 
--- keys: state, draft, draft records, draft buyers. args: epoch, token, then id, buyer, quantity of each.
+-- keys: state, draft, draft book. args: epoch, token, then id, buyer, quantity of each.
 local function rebuild_load(keys, args)
   if not permitted(keys[1], keys[2], args) then
     return 0
@@ -338,7 +356,7 @@ local function rebuild_load(keys, args)
     local id, buyer, quantity = args[i], args[i + 1], tonumber(args[i + 2])
     -- Tickets of the lost state are refused by their epoch: nothing needs remembering after release.
     if redis.call('HSETNX', keys[3], id, encode('S', quantity, moment, moment, buyer)) == 1 then
-      redis.call('HINCRBY', keys[4], buyer, quantity)
+      redis.call('HINCRBY', keys[3], buyer_field(buyer), quantity)
       settled = settled + quantity
     end
   end
@@ -346,25 +364,24 @@ local function rebuild_load(keys, args)
   return 1
 end
 
--- keys: state, records, buyers, ages, graves, draft, draft records, draft buyers.
+-- keys: state, book, ages, graves, draft, draft book.
 -- args: epoch, token, total, total version, then what configure takes.
 local function rebuild_finish(keys, args)
-  if not permitted(keys[1], keys[6], args) then
+  if not permitted(keys[1], keys[5], args) then
     return 0
   end
-  local settled = redis.call('HGET', keys[6], 'settled')
-  redis.call('UNLINK', keys[1], keys[2], keys[3], keys[4], keys[5], keys[6])
-  if redis.call('EXISTS', keys[7]) == 1 then
-    redis.call('RENAME', keys[7], keys[2])
+  local s = { epoch = tonumber(args[1]), changes = 1, reserved = 0, reservations = 0 }
+  s.total, s.total_version = tonumber(args[3]), tonumber(args[4])
+  s.settled = tonumber(redis.call('HGET', keys[5], 'settled'))
+  s.free = math.max(s.total - s.settled, 0)
+  set_terms(s, args, 5)
+  redis.call('UNLINK', keys[2], keys[3], keys[4], keys[5])
+  if redis.call('EXISTS', keys[6]) == 1 then
+    redis.call('RENAME', keys[6], keys[2])
   end
-  if redis.call('EXISTS', keys[8]) == 1 then
-    redis.call('RENAME', keys[8], keys[3])
-  end
-  redis.call('HSET', keys[1], 'epoch', args[1], 'free', math.max(args[3] - settled, 0), 'reserved', 0,
-    'reservations', 0, 'changes', 1, 'phase', args[8], 'opens_at', args[6], 'ends_at', args[7], 'limit', args[9],
-    'settled', settled, 'total', args[3], 'total_version', args[4], 'version', args[5])
+  store(keys[1], s)
   drafts[keys[1]] = nil
-  armed[keys[1]] = args[1]
+  armed[keys[1]] = s.epoch
   return 1
 end
 
@@ -375,7 +392,6 @@ end
 register('reserve', reserve)
 register('peek', peek, 'no-writes')
 register('view', view, 'no-writes')
-register('snapshot', snapshot, 'no-writes')
 -- What takes no memory goes on when there is none left: units must come back.
 register('settle', settle, 'allow-oom')
 register('release', release, 'allow-oom')

@@ -17,9 +17,9 @@ const LOAD_MAX: usize = 500;
 /// Stale reservations named by one call at most.
 const STALE_MAX: usize = 1_000;
 
-use Key::{Ages, Buyers, Draft, DraftBuyers, DraftRecords, Graves, Records, State};
+use Key::{Ages, Book, Draft, DraftBook, Graves, State};
 
-const REBUILD_KEYS: [Key; 4] = [State, Draft, DraftRecords, DraftBuyers];
+const REBUILD_KEYS: [Key; 3] = [State, Draft, DraftBook];
 
 fn unreadable(failure: Failure) -> StockError {
     StockError::Unreachable(failure.to_string())
@@ -36,7 +36,7 @@ impl RedisStock {
 #[async_trait]
 impl StockStore for RedisStock {
     async fn reserve(&self, request: &Reserve) -> Result<Reserved, StockError> {
-        let mut command = codec::call("seckill_reserve", &request.sale, &[State, Records, Buyers, Ages]);
+        let mut command = codec::call("seckill_reserve", &request.sale, &[State, Book, Ages]);
         command.arg(IdBytes::of(request.id).as_slice()).arg(request.buyer.as_str());
         command.arg(request.quantity).arg(request.epoch.0).arg(request.expires_at.0);
         let answer = self.call(&request.sale, &command).await?;
@@ -44,25 +44,24 @@ impl StockStore for RedisStock {
     }
 
     async fn peek(&self, sale: &SaleId, id: ReservationId) -> Result<Peek, StockError> {
-        let mut command = codec::call("seckill_peek", sale, &[State, Records]);
+        let mut command = codec::call("seckill_peek", sale, &[State, Book]);
         command.arg(IdBytes::of(id).as_slice());
         let answer = self.call(sale, &command).await?;
         codec::peek(&answer, id).map_err(unreadable)
     }
 
     async fn view(&self, sale: &SaleId) -> Result<SaleView, StockError> {
-        let answer = self.call(sale, &codec::call("seckill_view", sale, &[State])).await?;
-        codec::view(&answer).map_err(unreadable)
+        self.snapshot(sale).await.map(|snapshot| snapshot.view)
     }
 
     async fn settle(&self, sale: &SaleId, id: ReservationId) -> Result<(), StockError> {
-        let mut command = codec::call("seckill_settle", sale, &[State, Records, Ages]);
+        let mut command = codec::call("seckill_settle", sale, &[State, Book, Ages]);
         command.arg(IdBytes::of(id).as_slice());
         self.call(sale, &command).await.map(|_| ())
     }
 
     async fn release(&self, sale: &SaleId, id: ReservationId) -> Result<Released, StockError> {
-        let mut command = codec::call("seckill_release", sale, &[State, Records, Buyers, Ages, Graves]);
+        let mut command = codec::call("seckill_release", sale, &[State, Book, Ages, Graves]);
         command.arg(IdBytes::of(id).as_slice());
         let answer = self.call(sale, &command).await?;
         codec::released(&answer).map_err(unreadable)
@@ -83,12 +82,12 @@ impl StockStore for RedisStock {
     }
 
     async fn snapshot(&self, sale: &SaleId) -> Result<Snapshot, StockError> {
-        let answer = self.call(sale, &codec::call("seckill_snapshot", sale, &[State])).await?;
+        let answer = self.call(sale, &codec::call("seckill_view", sale, &[State])).await?;
         codec::snapshot(&answer).map_err(unreadable)
     }
 
     async fn stale(&self, sale: &SaleId, age_ms: i64, limit: usize) -> Result<Vec<Held>, StockError> {
-        let mut command = codec::call("seckill_stale", sale, &[State, Records, Ages, Graves]);
+        let mut command = codec::call("seckill_stale", sale, &[State, Book, Ages, Graves]);
         command.arg(age_ms).arg(limit.min(STALE_MAX));
         let answer = self.call(sale, &command).await?;
         codec::stale(&answer).map_err(unreadable)
@@ -124,7 +123,7 @@ impl StockStore for RedisStock {
         total: u32,
         total_version: u64,
     ) -> Result<bool, StockError> {
-        let keys = [State, Records, Buyers, Ages, Graves, Draft, DraftRecords, DraftBuyers];
+        let keys = [State, Book, Ages, Graves, Draft, DraftBook];
         let mut command = codec::call("seckill_rebuild_finish", &rebuild.sale, &keys);
         command.arg(rebuild.epoch.0).arg(rebuild.token).arg(total).arg(total_version);
         codec::config(&mut command, config);

@@ -4,6 +4,7 @@
 mod access;
 mod contract_suite;
 mod differential;
+mod ha;
 mod in_turn;
 mod losing;
 mod outage;

@@ -49,11 +49,24 @@ impl Drop for Server {
 impl Server {
     /// Starts one, with these arguments beside its own, and waits until it answers.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
+        let common = ["--save", "", "--enable-debug-command", "yes"];
+        Self::start_with(TempDir::new().expect("a folder"), [&common, arguments].concat()).await
+    }
+
+    /// Starts a sentinel, which keeps its configuration in a file.
+    pub(crate) async fn sentinel() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let file = folder.path().join("sentinel.conf");
+        std::fs::write(&file, "").expect("written");
+        let file = file.to_str().expect("a plain path").to_owned();
+        Self::start_with(folder, vec![&file, "--sentinel"]).await
+    }
+
+    async fn start_with(folder: TempDir, arguments: Vec<&str>) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
         drop(listener);
-        let arguments = arguments.iter().map(|&a| a.to_owned()).collect();
-        let folder = TempDir::new().expect("a folder");
+        let arguments = arguments.into_iter().map(str::to_owned).collect();
         let mut server = Self { child: None, port, folder, arguments };
         server.run().await;
         server
@@ -62,9 +75,9 @@ impl Server {
     /// Runs it again, in the same folder, and waits until it answers.
     pub(crate) async fn run(&mut self) {
         let mut command = Command::new(setting("TEST_REDIS_SERVER"));
-        let port = self.port.to_string();
-        command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--enable-debug-command", "yes"]);
-        command.arg("--dir").arg(self.folder.path()).args(&self.arguments);
+        // A configuration file, where there is one, must come first.
+        command.args(&self.arguments).args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
+        command.arg("--dir").arg(self.folder.path());
         command.stdout(Stdio::null()).stderr(Stdio::null());
         self.child = Some(command.spawn().expect("TEST_REDIS_SERVER names a server"));
         until("the server answers", async || {

@@ -241,12 +241,16 @@ impl<'a> Pair<'a> {
                 other => return Err(format!("{id:?}: {other:?} after every ticket has expired")),
             }
         }
-        same(&"records kept", self.size("HLEN", "records").await, known)?;
         same(&"tombstones kept", self.size("ZCARD", "graves").await, 0)?;
         same(&"ages kept", self.size("ZCARD", "ages").await, counts.reservations)?;
-        let mut buyers = redis::cmd("HVALS");
-        buyers.arg(format!("seckill:{{{}}}:buyers", self.sale));
-        let held: Vec<u32> = buyers.query_async(&mut self.redis.connection()).await.expect("units");
+        let mut book = redis::cmd("HGETALL");
+        book.arg(format!("seckill:{{{}}}:book", self.sale));
+        let book: Vec<(Vec<u8>, Vec<u8>)> =
+            book.query_async(&mut self.redis.connection()).await.expect("the book");
+        let (buyers, records): (Vec<_>, Vec<_>) = book.into_iter().partition(|(field, _)| field[0] == b'@');
+        same(&"records kept", records.len(), known)?;
+        let units = |(_, units): &(_, Vec<u8>)| String::from_utf8_lossy(units).parse().expect("a number");
+        let held: Vec<u32> = buyers.iter().map(units).collect();
         same(&"buyers' units", held.iter().sum(), counts.reserved + counts.settled)?;
         same(&"buyers without units", held.contains(&0), false).map(drop)
     }

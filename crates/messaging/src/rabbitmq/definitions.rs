@@ -31,6 +31,7 @@ pub fn definitions(vhost: &str, lanes: u16, limits: &Limits) -> Json {
         })
     });
     json!({
+        "vhosts": [{ "name": vhost }],
         "exchanges": exchanges.collect::<Vec<_>>(),
         "queues": queues.collect::<Vec<_>>(),
         "bindings": bindings.collect::<Vec<_>>(),

@@ -42,7 +42,9 @@ fn every(millis: u64) -> tokio::time::Interval {
 pub(crate) async fn keep_catalogue(gateway: Arc<Gateway>, health: Health) {
     let mut loaded = false;
     loop {
-        match gateway.upstream.sales().await {
+        let heard = gateway.upstream.sales().await;
+        let answered = heard.is_ok();
+        match heard {
             Ok(sales) => {
                 gateway.catalogue.learn(sales);
                 health.up(needs::CATALOGUE);
@@ -50,6 +52,11 @@ pub(crate) async fn keep_catalogue(gateway: Arc<Gateway>, health: Health) {
             }
             Err(error) if loaded => tracing::debug!(%error, "the catalogue could not be refreshed"),
             Err(error) => health.down(needs::CATALOGUE, error.to_string()),
+        }
+        gateway.page_cache.heard(answered);
+        if !answered {
+            // Whatever wants the catalogue wants it from a service that answers.
+            tokio::time::sleep(Duration::from_millis(RETRY_AFTER_MS)).await;
         }
         let wait = Duration::from_millis(if loaded { CATALOGUE_EVERY_MS } else { RETRY_AFTER_MS });
         tokio::select! {
@@ -167,12 +174,14 @@ pub(crate) async fn tidy(gateway: Arc<Gateway>, metrics: Metrics) {
     for round in 0_usize.. {
         ticks.tick().await;
         gateway.accepted.tidy(round);
+        if gateway.limit_maker.tidy(round) {
+            gateway.catalogue.listing().sales().iter().for_each(|sale| sale.recount());
+        }
         if round % ROUNDS_PER_SECOND == 0 {
-            gateway.buyer_limit.tidy();
-            gateway.address_limit.tidy();
-            let keys = [gateway.buyer_limit.keys(), gateway.address_limit.keys()];
-            for (gauge, keys) in gateway.measures.limit_keys.iter().zip(keys) {
-                gauge.set(f64::from(u32::try_from(keys).unwrap_or(u32::MAX)));
+            let limits = gateway.measures.limit_keys.iter().zip(&gateway.measures.limit_evictions);
+            for ((keys, evictions), (tracked, evicted)) in limits.zip(gateway.limit_maker.keys()) {
+                keys.set(f64::from(u32::try_from(tracked).unwrap_or(u32::MAX)));
+                evictions.absolute(evicted);
             }
             let streams = u32::try_from(gateway.watchers.open()).unwrap_or(u32::MAX);
             gateway.measures.streams.set(f64::from(streams));

@@ -11,8 +11,7 @@ use domain::SaleId;
 use parking_lot::Mutex;
 
 use crate::config::Limits;
-use crate::limits::Ticks;
-use crate::routes::document::Document;
+use crate::limits::LimitMaker;
 use crate::sale::Sale;
 
 /// Sales at most; inventory holds the same line far below.
@@ -24,8 +23,8 @@ pub(crate) struct Listing {
     by_slug: HashMap<Box<str>, Arc<Sale>>,
     /// In the order they were first heard of: a sale's slot is its place here.
     all: Vec<Arc<Sale>>,
-    /// `GET /api/v1/sales`.
-    pub document: Document,
+    /// Rises with every change.
+    pub edition: u64,
 }
 
 /// The catalogue.
@@ -36,21 +35,16 @@ pub(crate) struct Catalogue {
     learning: Mutex<()>,
     lanes: u16,
     limits: Limits,
-    ticks: Ticks,
+    maker: Arc<LimitMaker>,
 }
 
 impl Catalogue {
     /// An empty catalogue of a platform with this many lanes.
     #[must_use]
-    pub(crate) fn new(lanes: u16, limits: Limits, ticks: Ticks) -> Self {
-        let empty = Listing {
-            by_id: HashMap::new(),
-            by_slug: HashMap::new(),
-            all: Vec::new(),
-            document: Document::json(&SaleList { sales: Vec::new() }),
-        };
+    pub(crate) fn new(lanes: u16, limits: Limits, maker: Arc<LimitMaker>) -> Self {
+        let empty = Listing { by_id: HashMap::new(), by_slug: HashMap::new(), all: Vec::new(), edition: 0 };
         let heard = AtomicBool::new(false);
-        Self { now: ArcSwap::from_pointee(empty), heard, learning: Mutex::new(()), lanes, limits, ticks }
+        Self { now: ArcSwap::from_pointee(empty), heard, learning: Mutex::new(()), lanes, limits, maker }
     }
 
     /// Whether what is missing here is known to be missing.
@@ -90,27 +84,32 @@ impl Catalogue {
                 changed |= known.learn(told);
             } else if all.len() < SALES_MAX {
                 let slot = u32::try_from(all.len()).unwrap_or(u32::MAX);
-                all.push(Arc::new(Sale::new(told, slot, self.lanes, &self.limits, &self.ticks)));
+                all.push(Arc::new(Sale::new(told, slot, self.lanes, &self.limits, self.maker.clone())));
                 changed = true;
             }
         }
         if changed {
-            self.now.store(Arc::new(Listing::of(all)));
+            self.now.store(Arc::new(Listing::of(all, before.edition + 1)));
         }
         self.heard.store(true, Ordering::Release);
     }
 }
 
 impl Listing {
-    fn of(all: Vec<Arc<Sale>>) -> Self {
-        let mut shown: Vec<_> = all.iter().map(|sale| sale.terms().sale.sale.clone()).collect();
-        shown.sort_by(|a, b| (a.opens_at, &a.id).cmp(&(b.opens_at, &b.id)));
+    fn of(all: Vec<Arc<Sale>>, edition: u64) -> Self {
         Self {
             by_id: all.iter().map(|sale| (sale.id.clone(), sale.clone())).collect(),
             by_slug: all.iter().map(|sale| (sale.terms().sale.slug.as_str().into(), sale.clone())).collect(),
             all,
-            document: Document::json(&SaleList { sales: shown }),
+            edition,
         }
+    }
+
+    /// What buyers see of it.
+    pub(crate) fn shown(&self) -> SaleList {
+        let mut sales: Vec<_> = self.all.iter().map(|sale| sale.terms().sale.sale.clone()).collect();
+        sales.sort_by(|a, b| (a.opens_at, &a.id).cmp(&(b.opens_at, &b.id)));
+        SaleList { sales }
     }
 
     /// Every sale.

@@ -1,41 +1,38 @@
 //! The gateway's settings, read and checked once at start.
 
-use std::num::NonZeroU32;
+use std::fmt::Display;
+use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
+use contract::rules::{MaybeRate, Rate};
 use service_kit::http::ServerLimits;
 use service_kit::{Secret, Settings, SettingsError};
 
+use crate::audit::AuditLog;
+use crate::cors::Cors;
+use crate::identity::JwksSource;
+use crate::limits::Proxies;
 use crate::tickets::TicketKeys;
 
-/// Largest count and window of a rate limit.
-const RATE_MAX: u32 = 100_000_000;
-
-/// A rate limit: this many requests in a burst, and as many per window after it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rate {
-    /// Requests.
-    pub requests: NonZeroU32,
-    /// Seconds.
-    pub per_s: NonZeroU32,
+/// A rate limit from a setting: `N/SECONDS`, or `off`.
+fn rate(settings: &Settings, name: &str) -> Result<Option<Rate>, SettingsError> {
+    settings.get::<MaybeRate>(name).map(|MaybeRate(rate)| rate)
 }
 
-impl Rate {
-    /// `N/SECONDS`, or `off`.
-    fn from_setting(settings: &Settings, name: &str) -> Result<Option<Self>, SettingsError> {
-        let text = settings.required(name)?;
-        if text == "off" {
-            return Ok(None);
-        }
-        let part = |text: &str| -> Option<NonZeroU32> {
-            text.parse().ok().filter(|n: &NonZeroU32| n.get() <= RATE_MAX)
-        };
-        let rate = text
-            .split_once('/')
-            .and_then(|(n, s)| Some(Self { requests: part(n.trim())?, per_s: part(s.trim())? }));
-        rate.map(Some)
-            .ok_or_else(|| SettingsError::bad(name, format_args!("{text:?} is neither N/SECONDS nor off")))
-    }
+/// The audit log's file, opened now: a place that cannot be written is known at start.
+fn audit_log(settings: &Settings) -> Result<AuditLog, SettingsError> {
+    const NAME: &str = "SECKILL_AUDIT_FILE";
+    let Some(path) = settings.text(NAME) else { return Ok(AuditLog::default()) };
+    AuditLog::open(Path::new(path)).map_err(|e| SettingsError::bad(NAME, format_args!("{path:?}: {e}")))
+}
+
+/// A list, empty unless said otherwise.
+fn list<T: FromStr>(settings: &Settings, name: &str) -> Result<T, SettingsError>
+where
+    T::Err: Display,
+{
+    settings.text(name).unwrap_or_default().parse().map_err(|e| SettingsError::bad(name, e))
 }
 
 /// How much of everything the gateway grants.
@@ -47,7 +44,8 @@ pub struct Limits {
     pub sale: Option<Rate>,
     /// Requests without a valid token, per client address.
     pub address: Option<Rate>,
-    /// Keys a limit tracks at most; beyond it that limit's table starts afresh.
+    /// Buyers, and client addresses, tracked at most; beyond it those nearest to their whole allowance are
+    /// forgotten.
     pub keys_max: usize,
     /// Purchase requests of one sale at work at once.
     pub sale_concurrency_max: usize,
@@ -64,10 +62,16 @@ pub struct Limits {
 pub struct Config {
     /// Key of the buyers' tokens.
     pub jwt_secret: Secret,
+    /// Where an identity provider's keys are, if buyers may come with its tokens.
+    pub jwks: Option<JwksSource>,
+    /// How often they are looked at.
+    pub jwks_refresh: Duration,
     /// Keys of the tickets: the first signs, all verify.
     pub ticket_keys: TicketKeys,
     /// The operators' token.
     pub admin_token: Secret,
+    /// Where operators' acts are recorded.
+    pub audit_log: AuditLog,
     /// Lifetime of a ticket.
     pub ticket_ttl: Duration,
     /// How long the queue's confirm may take, republish included.
@@ -76,6 +80,12 @@ pub struct Config {
     pub demo: bool,
     /// How much of everything is granted.
     pub limits: Limits,
+    /// Whose pages may use the API.
+    pub cors: Cors,
+    /// Bytes of pages kept at most.
+    pub page_cache_bytes: u64,
+    /// Whose `X-Forwarded-For` counts.
+    pub proxies: Proxies,
     /// What the public listener grants its connections.
     pub server: ServerLimits,
 }
@@ -92,23 +102,30 @@ impl Config {
         let keys = settings.required("SECKILL_TICKET_KEYS")?;
         Ok(Self {
             jwt_secret: settings.secret("SECKILL_JWT_SECRET")?,
+            jwks: settings.text("SECKILL_JWKS").map(|_| settings.get("SECKILL_JWKS")).transpose()?,
+            jwks_refresh: Duration::from_secs(settings.number("SECKILL_JWKS_REFRESH_S", 1, 86_400)?),
             ticket_keys: keys.parse().map_err(|e| SettingsError::bad("SECKILL_TICKET_KEYS", e))?,
             admin_token: settings.secret("SECKILL_ADMIN_TOKEN")?,
+            audit_log: audit_log(settings)?,
             ticket_ttl: Duration::from_secs(settings.number("SECKILL_TICKET_TTL_S", 1, 3600)?),
             publish_wait: settings.millis("SECKILL_PUBLISH_WAIT_MS", 10, 60_000)?,
             demo: settings.flag("SECKILL_DEMO")?,
             limits: Limits {
-                buyer: Rate::from_setting(settings, "SECKILL_BUYER_LIMIT")?,
-                sale: Rate::from_setting(settings, "SECKILL_SALE_LIMIT")?,
-                address: Rate::from_setting(settings, "SECKILL_ADDRESS_LIMIT")?,
+                buyer: rate(settings, "SECKILL_BUYER_LIMIT")?,
+                sale: rate(settings, "SECKILL_SALE_LIMIT")?,
+                address: rate(settings, "SECKILL_ADDRESS_LIMIT")?,
                 keys_max: size("SECKILL_LIMIT_KEYS_MAX", 100_000_000)?,
                 sale_concurrency_max: size("SECKILL_SALE_CONCURRENCY_MAX", 1_000_000)?,
                 lane_high_water: settings.number("SECKILL_LANE_HIGH_WATER", 1, 1_000_000_000)?,
                 streams_max: size("SECKILL_STREAMS_MAX", 1_000_000)?,
                 body_timeout: settings.millis("SECKILL_BODY_TIMEOUT_MS", 10, 600_000)?,
             },
+            cors: list(settings, "SECKILL_CORS_ORIGINS")?,
+            page_cache_bytes: settings.number("SECKILL_PAGE_CACHE_BYTES", 1, 1 << 40)?,
+            proxies: list(settings, "SECKILL_TRUSTED_PROXIES")?,
             server: ServerLimits {
                 connections_max: size("SECKILL_CONNECTIONS_MAX", 1_000_000)?,
+                connections_per_address_max: size("SECKILL_CONNECTIONS_PER_ADDRESS_MAX", 1_000_000)?,
                 header_timeout: settings.millis("SECKILL_HEADER_TIMEOUT_MS", 10, 600_000)?,
                 ..ServerLimits::default()
             },

@@ -19,6 +19,7 @@ use contract::Code;
 use service_kit::http::X_REQUEST_ID;
 use tower::{Service, ServiceExt};
 
+use crate::cors::Cors;
 use crate::gateway::Gateway;
 use crate::purchase::{self, Caller, body};
 use crate::routes::{self, Named};
@@ -32,39 +33,48 @@ const REQUEST_ID_LEN_MAX: usize = 64;
 pub(crate) struct FrontDoor {
     gateway: Arc<Gateway>,
     router: Router,
+    cors: Arc<Cors>,
 }
 
 impl FrontDoor {
     /// The door of this gateway.
     #[must_use]
-    pub(crate) fn new(gateway: Arc<Gateway>, demo: bool) -> Self {
+    pub(crate) fn new(gateway: Arc<Gateway>, demo: bool, cors: Cors) -> Self {
         let router = routes::public(&gateway, demo);
-        Self { gateway, router }
+        Self { gateway, router, cors: Arc::new(cors) }
     }
 
     async fn answer(self, request: Request) -> Response {
         let id = self.request_id(&request);
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0);
         let peer = peer.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-        let mut response = if request.uri().path().starts_with(BUY_PREFIX) {
+        let visitor = self.cors.visitor(&request);
+        let mut response = if let Some(visitor) = visitor.as_ref().filter(|visitor| visitor.is_preflight) {
+            visitor.welcome()
+        } else if request.uri().path().starts_with(BUY_PREFIX) {
             purchase::handle(&self.gateway, request, peer).await
         } else {
             self.browse(request, peer, &id).await
         };
+        if let Some(visitor) = visitor {
+            visitor.admit(&mut response);
+        }
         response.headers_mut().insert(X_REQUEST_ID, id);
         response
     }
 
     /// Everything but buying: strangers are counted, bodies are read before anything waits for them.
     async fn browse(self, mut request: Request, peer: SocketAddr, id: &HeaderValue) -> Response {
-        let caller = Caller { headers: request.headers(), peer };
+        let caller = Caller::new(request.headers(), peer);
         match self.gateway.identify(&caller) {
             Ok(buyer) => {
                 request.extensions_mut().insert(Named(buyer));
             }
             Err(refusal) if refusal.code == Code::RateLimited => {
                 let page = self.gateway.pages.busy(request.headers());
-                return page.unwrap_or_else(|| refusal.into_response());
+                let mut response = page.unwrap_or_else(|| refusal.into_response());
+                caller.tell(&mut response);
+                return response;
             }
             // The route knows whether it matters who asks.
             Err(_) => {}

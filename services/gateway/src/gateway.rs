@@ -10,14 +10,17 @@ use service_kit::http::RequestIds;
 use stock::{SaleView, StockStore};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::AuditLog;
 use crate::catalogue::Catalogue;
 use crate::config::{Config, Limits};
 use crate::identity::Identity;
-use crate::limits::{KeyedLimit, Ticks, address_key, buyer_key};
+use crate::limits::{KeyedLimit, LimitMaker, Proxies, Standing, address_key, buyer_at_sale_key, buyer_key};
 use crate::measure::Measures;
+use crate::page_cache::{Item, PageCache};
 use crate::pressure::Pressure;
 use crate::purchase::{Accepted, Caller, Decisions, Flights, Refusal};
-use crate::sale::Sale;
+use crate::routes::document::Document;
+use crate::sale::{BuyerLimit, Sale};
 use crate::tickets::TicketKeys;
 use crate::upstream::Upstream;
 use crate::watchers::Watchers;
@@ -28,6 +31,7 @@ const REMEMBER_SLACK_S: u64 = 15;
 
 /// Everything the gateway's requests share.
 pub struct Gateway {
+    pub(crate) audit_log: AuditLog,
     pub(crate) stock: Arc<dyn StockStore>,
     pub(crate) queue: Arc<dyn OrderQueue>,
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
@@ -39,8 +43,10 @@ pub struct Gateway {
     pub(crate) ticket_ttl_ms: i64,
     pub(crate) publish_wait: Duration,
     pub(crate) limits: Limits,
-    pub(crate) buyer_limit: KeyedLimit,
-    pub(crate) address_limit: KeyedLimit,
+    pub(crate) limit_maker: Arc<LimitMaker>,
+    pub(crate) buyer_limit: Option<KeyedLimit>,
+    pub(crate) address_limit: Option<KeyedLimit>,
+    pub(crate) proxies: Proxies,
     pub(crate) accepted: Accepted,
     pub(crate) flights: Flights,
     pub(crate) decisions: Decisions,
@@ -51,6 +57,7 @@ pub struct Gateway {
     /// Rung when the catalogue should be read before its time.
     pub(crate) catalogue_wanted: tokio::sync::Notify,
     pub(crate) pages: routes::pages::Pages,
+    pub(crate) page_cache: PageCache,
     /// Cancelled when the gateway stops: streams end by it.
     pub(crate) stopping: CancellationToken,
 }
@@ -59,22 +66,31 @@ impl Gateway {
     /// The state before anything is known.
     #[must_use]
     pub fn new(config: &Config, deps: &Deps, stopping: CancellationToken) -> Self {
-        let (limits, ticks) = (config.limits, Ticks::new(deps.clock.clone()));
+        let limits = config.limits;
+        let identity = Identity::new(&config.jwt_secret);
+        let identity = match &config.jwks {
+            Some(source) => identity.with_provider(source.clone(), config.jwks_refresh),
+            None => identity,
+        };
+        let limit_maker = Arc::new(LimitMaker::new(&limits, deps.clock.clone()));
         let lanes = deps.queue.lanes();
         Self {
+            audit_log: config.audit_log.clone(),
             stock: deps.stock.clone(),
             queue: deps.queue.clone(),
             dead_letters: deps.dead_letters.clone(),
             upstream: Upstream::new(deps.inventory.clone(), deps.order.clone(), deps.notify.clone()),
             clock: deps.clock.clone(),
-            catalogue: Catalogue::new(lanes, limits, ticks.clone()),
-            identity: Identity::new(&config.jwt_secret),
+            catalogue: Catalogue::new(lanes, limits, limit_maker.clone()),
+            identity,
             ticket_keys: config.ticket_keys.clone(),
             ticket_ttl_ms: i64::try_from(config.ticket_ttl.as_millis()).unwrap_or(i64::MAX),
             publish_wait: config.publish_wait,
             limits,
-            buyer_limit: KeyedLimit::new(limits.buyer, limits.keys_max, &ticks),
-            address_limit: KeyedLimit::new(limits.address, limits.keys_max, &ticks),
+            buyer_limit: limit_maker.per_buyer(limits.buyer),
+            address_limit: limit_maker.per_address(limits.address),
+            limit_maker,
+            proxies: config.proxies.clone(),
             accepted: Accepted::new(config.ticket_ttl + Duration::from_secs(REMEMBER_SLACK_S)),
             flights: Flights::default(),
             decisions: Decisions::default(),
@@ -84,8 +100,22 @@ impl Gateway {
             request_ids: RequestIds::default(),
             catalogue_wanted: tokio::sync::Notify::new(),
             pages: routes::pages::Pages::new(),
+            page_cache: PageCache::new(config.page_cache_bytes),
             stopping,
         }
+    }
+
+    /// A page of what the catalogue holds. A stale one is served, and inventory asked behind it.
+    pub(crate) async fn page(
+        &self,
+        item: Item,
+        edition: u64,
+        build: impl FnOnce() -> Document + Send + 'static,
+    ) -> Arc<Document> {
+        if self.page_cache.wants_check() {
+            self.catalogue_wanted.notify_one();
+        }
+        self.page_cache.get(item, edition, build).await
     }
 
     /// The buyer who asks. A stranger counts against the limit of its address.
@@ -95,27 +125,42 @@ impl Gateway {
     pub fn identify(&self, caller: &Caller<'_>) -> Result<BuyerId, Refusal> {
         match self.identity.of(caller.headers, self.clock.now()) {
             Some(buyer) => Ok(buyer),
-            None if self.address_limit.allows(address_key(caller.peer)) => {
+            None => {
+                self.hold_address_limit(caller)?;
                 Err(Refusal::new(Code::Unauthenticated))
             }
-            None => Err(Refusal::new(Code::RateLimited)),
         }
     }
 
-    /// One purchase request of this buyer, whatever its path and ticket.
+    /// One request of a stranger at this address.
+    fn hold_address_limit(&self, caller: &Caller<'_>) -> Result<(), Refusal> {
+        let Some(limit) = &self.address_limit else { return Ok(()) };
+        let client = self.proxies.client(caller.peer.ip(), caller.headers);
+        stood(caller, limit.check(address_key(client)))
+    }
+
+    /// One purchase request of this buyer, whatever its path and ticket. A sale with a limit of its own
+    /// counts its buyers by itself.
     ///
     /// # Errors
     /// 429.
-    pub fn hold_buyer_limit(&self, buyer: &BuyerId) -> Result<(), Refusal> {
-        if self.buyer_limit.allows(buyer_key(buyer)) { Ok(()) } else { Err(Refusal::new(Code::RateLimited)) }
+    pub fn hold_buyer_limit(&self, caller: &Caller<'_>, sale: &Sale, buyer: &BuyerId) -> Result<(), Refusal> {
+        match &**sale.buyer_limit.load() {
+            BuyerLimit::Own(None) => Ok(()),
+            BuyerLimit::Own(Some(limit)) => stood(caller, limit.check(buyer_at_sale_key(buyer, sale.slot))),
+            BuyerLimit::Usual => {
+                let Some(limit) = &self.buyer_limit else { return Ok(()) };
+                stood(caller, limit.check(buyer_key(buyer)))
+            }
+        }
     }
 
     /// One purchase request of this sale.
     ///
     /// # Errors
     /// 429.
-    pub fn hold_sale_limit(&self, sale: &Sale) -> Result<(), Refusal> {
-        if sale.limit.allows() { Ok(()) } else { Err(Refusal::new(Code::RateLimited)) }
+    pub fn hold_sale_limit(&self, caller: &Caller<'_>, sale: &Sale) -> Result<(), Refusal> {
+        sale.limit.load().check().map_err(|standing| refused(caller, standing))
     }
 
     /// Nothing is reserved while the sale's lane is above its high-water mark.
@@ -134,4 +179,21 @@ impl Gateway {
     pub async fn view(&self, sale: &Sale) -> Result<SaleView, Refusal> {
         sale.view(&*self.stock).await.map_err(|_| Refusal::new(Code::Unavailable))
     }
+}
+
+/// Lets the caller's answer say where it stands.
+fn stood(caller: &Caller<'_>, outcome: Result<Standing, Standing>) -> Result<(), Refusal> {
+    match outcome {
+        Ok(standing) => {
+            *caller.standing.lock() = Some(standing);
+            Ok(())
+        }
+        Err(standing) => Err(refused(caller, standing)),
+    }
+}
+
+fn refused(caller: &Caller<'_>, standing: Standing) -> Refusal {
+    let retry_after_s = standing.reset_s;
+    *caller.standing.lock() = Some(standing);
+    Refusal { retry_after_s, ..Refusal::new(Code::RateLimited) }
 }

@@ -4,14 +4,17 @@
 //! A request to buy meets the filters in [`purchase`], in the order of that module's `orders` file.
 //! What survives them is reserved in the stock store and published to the order queue: then it is 202.
 
+mod audit;
 mod background;
 mod catalogue;
 mod config;
+mod cors;
 mod front_door;
 mod gateway;
 pub mod identity;
 mod limits;
 mod measure;
+mod page_cache;
 mod pressure;
 pub mod process;
 pub mod purchase;
@@ -33,7 +36,11 @@ use stock::StockStore;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{Config, Limits, Rate};
+pub use audit::AuditLog;
+pub use config::{Config, Limits};
+pub use contract::rules::Rate;
+pub use cors::{Cors, OriginError};
+pub use limits::{NetworkError, Proxies, Standing};
 
 use background::needs;
 use front_door::FrontDoor;
@@ -87,7 +94,10 @@ pub async fn serve(config: Config, deps: Deps, listeners: Listeners, shutdown: C
     tasks.spawn(background::ping_stock(gateway.clone(), deps.health.clone()));
     tasks.spawn(background::heal_flags(gateway.clone()));
     tasks.spawn(background::tidy(gateway.clone(), deps.metrics.clone()));
-    let door = FrontDoor::new(gateway.clone(), config.demo);
+    if let Some(provider) = gateway.identity.provider() {
+        tasks.spawn(identity::provider::keep(provider, deps.health.clone()));
+    }
+    let door = FrontDoor::new(gateway.clone(), config.demo, config.cors);
     let admin = routes::admin::router(&gateway, &config.admin_token, &deps.health, &deps.metrics);
     tokio::join!(
         serve_http(listeners.public, door, config.server, shutdown.clone()),

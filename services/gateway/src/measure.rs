@@ -38,6 +38,8 @@ pub(crate) struct Measures {
     pub streams: Gauge,
     /// Keys tracked by the buyers' and the addresses' limit.
     pub limit_keys: [Gauge; 2],
+    /// Keys those limits gave up before their time, their table being full.
+    pub limit_evictions: [Counter; 2],
     /// Sales whose sold-out flag is set.
     pub sold_out: Gauge,
 }
@@ -52,6 +54,7 @@ impl Measures {
             Code::ALL.iter().map(one).collect()
         };
         let keys = |of: &'static str| gauge!("gateway_limit_keys", "limit" => of);
+        let evictions = |of: &'static str| counter!("gateway_limit_evictions_total", "limit" => of);
         Self {
             granted: Step::ALL.map(granted),
             refused: Step::ALL.map(refused),
@@ -60,6 +63,7 @@ impl Measures {
             lane_depth: (0..lanes).map(|n| gauge!("gateway_lane_depth", "lane" => n.to_string())).collect(),
             streams: gauge!("gateway_event_streams"),
             limit_keys: [keys("buyer"), keys("address")],
+            limit_evictions: [evictions("buyer"), evictions("address")],
             sold_out: gauge!("gateway_sales_flagged_sold_out"),
         }
     }

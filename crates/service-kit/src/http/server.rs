@@ -1,5 +1,8 @@
 //! The HTTP server: hyper with timeouts that fire, a cap on connections, and a bounded drain.
 
+mod places;
+mod watch;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +22,9 @@ use tower::{Service, ServiceExt};
 
 use crate::lifecycle::Failure;
 
+use places::Places;
+use watch::{Activity, Watched};
+
 /// Header bytes of a request at most.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// Header fields of a request at most.
@@ -35,7 +41,9 @@ const ACCEPT_RETRY_MS: u64 = 50;
 pub struct ServerLimits {
     /// Open connections at most.
     pub connections_max: usize,
-    /// How long a request's header may take.
+    /// Open connections of one client address at most; more are closed at once.
+    pub connections_per_address_max: usize,
+    /// How long a request's header may take, and a connection on which nothing is at work or moves.
     pub header_timeout: Duration,
     /// How long a stopping server waits for requests under way.
     pub drain: Duration,
@@ -43,7 +51,12 @@ pub struct ServerLimits {
 
 impl Default for ServerLimits {
     fn default() -> Self {
-        Self { connections_max: 4096, header_timeout: Duration::from_secs(5), drain: Duration::from_secs(10) }
+        Self {
+            connections_max: 4096,
+            connections_per_address_max: 4096,
+            header_timeout: Duration::from_secs(5),
+            drain: Duration::from_secs(10),
+        }
     }
 }
 
@@ -68,7 +81,7 @@ where
     S::Future: Send + 'static,
 {
     let slots = Arc::new(Semaphore::new(limits.connections_max));
-    let graceful = GracefulShutdown::new();
+    let (graceful, places) = (GracefulShutdown::new(), Places::default());
     let builder = Arc::new(builder(limits));
     loop {
         let slot = tokio::select! {
@@ -87,13 +100,18 @@ where
                 continue;
             }
         };
+        let Some(place) = places.take(peer.ip(), limits.connections_per_address_max) else { continue };
         let watcher = graceful.watcher();
         let (service, builder) = (service.clone(), builder.clone());
         tokio::spawn(async move {
-            let connection = watcher.watch(connection(&builder, stream, peer, service));
-            // A broken connection is the client's affair; nothing here can act on it.
-            let _ = connection.await;
-            drop(slot);
+            let activity = Arc::<Activity>::default();
+            let connection = watcher.watch(connection(&builder, stream, peer, service, &activity));
+            tokio::select! {
+                // A broken connection is the client's affair; nothing here can act on it.
+                _ = connection => {}
+                () = activity.until_idle(limits.header_timeout) => {}
+            }
+            drop((slot, place));
         });
     }
     drop(listener);
@@ -109,8 +127,7 @@ fn builder(limits: ServerLimits) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(HEADER_BYTES_MAX.max(8192))
-        .max_headers(HEADER_FIELDS_MAX)
-        .pipeline_flush(true);
+        .max_headers(HEADER_FIELDS_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -127,9 +144,10 @@ fn connection<S>(
     stream: TcpStream,
     peer: SocketAddr,
     service: S,
+    activity: &Arc<Activity>,
 ) -> auto::Connection<
     'static,
-    TokioIo<TcpStream>,
+    TokioIo<Watched<TcpStream>>,
     impl hyper::service::Service<
         hyper::Request<Incoming>,
         Response = Response,
@@ -144,10 +162,17 @@ where
 {
     // Answers are single small writes: waiting to merge them only costs latency.
     let _ = stream.set_nodelay(true);
+    let io = TokioIo::new(Watched { io: stream, activity: activity.clone() });
+    let activity = activity.clone();
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
-        service.clone().oneshot(request)
+        let (activity, answering) = (activity.clone(), service.clone().oneshot(request));
+        async move {
+            // Begins when hyper lets it: a pipelined request waits for the answers before it to be read.
+            let work = activity.begin();
+            answering.await.map(|response| work.answer(response))
+        }
     });
-    builder.serve_connection(TokioIo::new(stream), service).into_owned()
+    builder.serve_connection(io, service).into_owned()
 }

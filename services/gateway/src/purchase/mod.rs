@@ -19,9 +19,11 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use contract::Code;
+use parking_lot::Mutex;
 use service_kit::http::ApiError;
 
 use crate::gateway::Gateway;
+use crate::limits::Standing;
 use crate::measure::Step;
 
 pub use accepted::Accepted;
@@ -36,6 +38,23 @@ pub struct Caller<'a> {
     pub headers: &'a HeaderMap,
     /// The other end of its connection.
     pub peer: SocketAddr,
+    /// Where it stands with the limit that was last held against it: its answer says so.
+    pub standing: Mutex<Option<Standing>>,
+}
+
+impl<'a> Caller<'a> {
+    /// Nothing was held against it yet.
+    #[must_use]
+    pub fn new(headers: &'a HeaderMap, peer: SocketAddr) -> Self {
+        Self { headers, peer, standing: Mutex::new(None) }
+    }
+
+    /// Puts where the caller stands into its answer.
+    pub(crate) fn tell(&self, response: &mut Response) {
+        if let Some(standing) = &*self.standing.lock() {
+            standing.tell(response.headers_mut());
+        }
+    }
 }
 
 /// Answers a request whose path begins with the buy prefix; `rest` is what follows it.
@@ -52,10 +71,12 @@ pub async fn handle(gateway: &Gateway, request: Request, peer: SocketAddr) -> Re
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
         return response;
     }
-    let caller = Caller { headers: &parts.headers, peer };
+    let caller = Caller::new(&parts.headers, peer);
     let answer = purchase(gateway, slug, step, &caller, body).await;
     gateway.measures.answered(step, &answer);
-    answer.into_response()
+    let mut response = answer.into_response();
+    caller.tell(&mut response);
+    response
 }
 
 async fn purchase(gateway: &Gateway, slug: &str, step: Step, caller: &Caller<'_>, body: Body) -> Answer {

@@ -86,7 +86,7 @@ impl Request<'_> {
         let closed = Some(view.state()).filter(|s| *s != SaleState::SoldOut).and_then(Refusal::of_state);
         let or_closed = |refusal: Refusal| closed.unwrap_or(refusal);
         let buyer = gateway.identify(self.caller).map_err(or_closed)?;
-        if let Err(refusal) = gateway.hold_buyer_limit(&buyer) {
+        if let Err(refusal) = gateway.hold_buyer_limit(self.caller, sale, &buyer) {
             // Its twin may have taken off since it was looked for.
             return if self.is_under_way() { self.again().await } else { Err(refusal.into()) };
         }
@@ -98,7 +98,7 @@ impl Request<'_> {
         if self.units().is_none() {
             return Err(or_closed(Refusal::new(Code::InvalidQuantity)).into());
         }
-        gateway.hold_sale_limit(sale)?;
+        gateway.hold_sale_limit(self.caller, sale)?;
         gateway.hold_high_water(sale)?;
         let answer = self.fly(claims).await;
         if let Ok(Answer::Refused(refusal)) | Err(Answer::Refused(refusal)) = &answer {

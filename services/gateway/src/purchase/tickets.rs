@@ -23,8 +23,8 @@ pub(super) async fn issue(gateway: &Gateway, sale: &Sale, caller: &Caller<'_>) -
         return Err(refusal.into());
     }
     let buyer = gateway.identify(caller)?;
-    gateway.hold_buyer_limit(&buyer)?;
-    gateway.hold_sale_limit(sale)?;
+    gateway.hold_buyer_limit(caller, sale, &buyer)?;
+    gateway.hold_sale_limit(caller, sale)?;
     gateway.hold_high_water(sale)?;
     let claims = Claims {
         order: OrderId::mint(view.now, random().map_err(service_kit::http::ApiError::internal)?),

@@ -1,6 +1,7 @@
 //! The shop's static pages, compiled in: the gateway alone serves a whole shop.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -11,6 +12,7 @@ use service_kit::http::ApiError;
 
 use super::document::Document;
 use super::{Segment, Shared};
+use crate::page_cache::Item;
 
 /// A page may load what the shop itself serves, and nothing else.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -67,16 +69,22 @@ files! {
     "assets/js/sse.js",
 }
 
-/// The pages, ready to be answered.
-pub(crate) struct Pages(HashMap<&'static str, Document>);
+/// The files, ready to be answered: the same in every gateway of a process.
+static DOCUMENTS: LazyLock<HashMap<&'static str, Document>> = LazyLock::new(|| {
+    let document =
+        |body: &'static [u8], path| Document::new(Bytes::from_static(body), content_type(path), CACHE);
+    FILES.iter().map(|(path, body)| (*path, document(body, path))).collect()
+});
+
+/// The pages.
+pub(crate) struct Pages;
 
 impl Pages {
-    /// All pages.
+    /// All pages, built and compressed now rather than when the first visitor comes.
     #[must_use]
     pub(crate) fn new() -> Self {
-        let document =
-            |body: &'static [u8], path| Document::new(Bytes::from_static(body), content_type(path), CACHE);
-        Self(FILES.iter().map(|(path, body)| (*path, document(body, path))).collect())
+        LazyLock::force(&DOCUMENTS);
+        Self
     }
 
     /// The page for people that a refusal deserves.
@@ -86,7 +94,7 @@ impl Pages {
     }
 
     fn answer(&self, path: &str, request: &HeaderMap) -> Option<Response> {
-        Some(secured(self.0.get(path)?.answer(request)))
+        Some(secured(DOCUMENTS.get(path)?.answer(request)))
     }
 
     fn with_status(&self, status: StatusCode, path: &str) -> Response {
@@ -94,6 +102,7 @@ impl Pages {
         let (mut parts, body) = page.into_parts();
         parts.status = status;
         parts.headers.remove(header::ETAG);
+        parts.headers.remove(header::VARY);
         parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             parts.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -110,12 +119,47 @@ pub(super) async fn index(State(gateway): Shared, headers: HeaderMap) -> Respons
 /// `GET /s/{sale}`
 pub(super) async fn sale(State(gateway): Shared, Segment(sale): Segment, headers: HeaderMap) -> Response {
     match gateway.catalogue.by_id(&sale) {
-        Some(_) => gateway.pages.answer("sale.html", &headers).unwrap_or_default(),
+        Some(sale) => {
+            let terms = sale.terms().clone();
+            let edition = terms.edition;
+            let build = move || sale_page(&terms.sale.sale);
+            secured(gateway.page(Item::Page(sale.slot), edition, build).await.answer(&headers))
+        }
         None if !gateway.catalogue.is_complete() => {
             gateway.pages.with_status(StatusCode::SERVICE_UNAVAILABLE, "busy.html")
         }
         None => gateway.pages.with_status(StatusCode::NOT_FOUND, "404.html"),
     }
+}
+
+/// A sale's page, which says what is sold before any script has run: to search engines, to previews.
+fn sale_page(sale: &contract::api::Sale) -> Document {
+    let page = FILES.iter().find(|(path, _)| *path == "sale.html").map_or(&b""[..], |(_, body)| body);
+    let page = String::from_utf8_lossy(page);
+    let titled = match (page.find("<title>"), page.find("</title>")) {
+        (Some(from), Some(to)) if from < to => {
+            let (from, title) = (from + "<title>".len(), escaped(&sale.title));
+            format!("{}{title} · {}", &page[..from], &page[from..])
+        }
+        _ => page.into_owned(),
+    };
+    Document::new(titled.into(), content_type("sale.html"), CACHE)
+}
+
+/// Text as HTML shows it.
+fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            c => safe.push(c),
+        }
+    }
+    safe
 }
 
 /// `GET /assets/{path}`
@@ -128,7 +172,6 @@ fn secured(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "same-origin"),
         (header::X_FRAME_OPTIONS, "DENY"),
     ] {

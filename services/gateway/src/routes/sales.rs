@@ -6,8 +6,10 @@ use axum::response::{IntoResponse, Response};
 use contract::Code;
 use service_kit::http::ApiError;
 
+use super::document::Document;
 use super::{Segment, Shared};
 use crate::gateway::Gateway;
+use crate::page_cache::Item;
 use crate::purchase::Refusal;
 
 /// `GET /api/v1/sales`
@@ -15,15 +17,19 @@ pub(super) async fn list(State(gateway): Shared, headers: HeaderMap) -> Response
     if !gateway.catalogue.is_complete() {
         return no_such_sale(&gateway).into_response();
     }
-    gateway.catalogue.listing().document.answer(&headers)
+    let listing = gateway.catalogue.listing();
+    let edition = listing.edition;
+    let page = gateway.page(Item::List, edition, move || Document::json(&listing.shown())).await;
+    page.answer(&headers)
 }
 
 /// `GET /api/v1/sales/{sale}`
 pub(super) async fn one(State(gateway): Shared, Segment(sale): Segment, headers: HeaderMap) -> Response {
-    match gateway.catalogue.by_id(&sale) {
-        Some(sale) => sale.terms().document.answer(&headers),
-        None => no_such_sale(&gateway).into_response(),
-    }
+    let Some(sale) = gateway.catalogue.by_id(&sale) else { return no_such_sale(&gateway).into_response() };
+    let terms = sale.terms().clone();
+    let edition = terms.edition;
+    let page = gateway.page(Item::Sale(sale.slot), edition, move || Document::json(&terms.sale.sale)).await;
+    page.answer(&headers)
 }
 
 /// `GET /api/v1/sales/{sale}/gate`

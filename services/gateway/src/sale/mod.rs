@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use contract::internal::CatalogueSale;
+use contract::rules::{Rate, SaleRules};
 use domain::{Money, MoneyError, SaleId};
 use tokio::sync::Semaphore;
 
 use crate::config::Limits;
-use crate::limits::{SaleLimit, Ticks};
-use crate::routes::document::Document;
+use crate::limits::{KeyedLimit, LimitMaker, SaleLimit};
 
 use news::News;
 use view::Views;
@@ -30,17 +30,17 @@ pub struct Terms {
     pub buy: String,
     /// Price of one unit.
     price: Option<Money>,
-    /// `GET /api/v1/sales/{id}`.
-    pub document: Document,
+    /// Rises with every change of them.
+    pub edition: u64,
 }
 
 impl Terms {
-    fn new(sale: CatalogueSale) -> Self {
+    fn new(sale: CatalogueSale, edition: u64) -> Self {
         let currency = sale.sale.currency.parse().ok();
         Self {
             buy: format!("{BUY_PREFIX}{}", sale.slug),
             price: currency.map(|currency| Money { cents: sale.sale.price_cents, currency }),
-            document: Document::json(&sale.sale),
+            edition,
             sale,
         }
     }
@@ -52,6 +52,14 @@ impl Terms {
     pub fn amount(&self, quantity: u32) -> Result<Money, MoneyError> {
         self.price.ok_or(MoneyError::Currency)?.times(quantity)
     }
+}
+
+/// What a sale says about requests per buyer.
+pub(crate) enum BuyerLimit {
+    /// Nothing: as everywhere at this gateway.
+    Usual,
+    /// This, or nothing, instead.
+    Own(Option<KeyedLimit>),
 }
 
 /// A sale, shared by everything that serves it. Lives as long as the process: the flags and views of
@@ -66,7 +74,11 @@ pub struct Sale {
     /// Purchase requests at work at once.
     pub bulkhead: Arc<Semaphore>,
     /// Purchase requests by time.
-    pub limit: SaleLimit,
+    pub(crate) limit: ArcSwap<SaleLimit>,
+    /// The same per buyer, if the sale has a rule of its own.
+    pub(crate) buyer_limit: ArcSwap<BuyerLimit>,
+    usual_limit: Option<Rate>,
+    maker: Arc<LimitMaker>,
     terms: ArcSwap<Terms>,
     news: News,
     views: Views,
@@ -76,14 +88,25 @@ pub struct Sale {
 impl Sale {
     /// A sale just heard of.
     #[must_use]
-    pub fn new(sale: CatalogueSale, slot: u32, lanes: u16, limits: &Limits, ticks: &Ticks) -> Self {
+    pub(crate) fn new(
+        sale: CatalogueSale,
+        slot: u32,
+        lanes: u16,
+        limits: &Limits,
+        maker: Arc<LimitMaker>,
+    ) -> Self {
+        let sale_limit = own_sale_limit(&sale.rules, limits.sale, &maker);
+        let buyer_limit = own_buyer_limit(&sale.rules, &maker);
         Self {
             id: sale.sale.id.clone(),
             slot,
             lane: contract::lane::lane_of(&sale.sale.id, lanes),
             bulkhead: Arc::new(Semaphore::new(limits.sale_concurrency_max)),
-            limit: SaleLimit::new(limits.sale, ticks),
-            terms: ArcSwap::from_pointee(Terms::new(sale)),
+            limit: ArcSwap::from_pointee(sale_limit),
+            buyer_limit: ArcSwap::from_pointee(buyer_limit),
+            usual_limit: limits.sale,
+            maker,
+            terms: ArcSwap::from_pointee(Terms::new(sale, 0)),
             news: News::default(),
             views: Views::default(),
             generation: AtomicU64::new(0),
@@ -100,9 +123,23 @@ impl Sale {
         if self.terms().sale == sale || self.terms().sale.version > sale.version {
             return false;
         }
-        self.terms.store(Arc::new(Terms::new(sale)));
+        let old = self.terms().sale.rules.clone();
+        if old.sale_limit != sale.rules.sale_limit {
+            self.limit.store(Arc::new(own_sale_limit(&sale.rules, self.usual_limit, &self.maker)));
+        }
+        if old.buyer_limit != sale.rules.buyer_limit {
+            self.buyer_limit.store(Arc::new(own_buyer_limit(&sale.rules, &self.maker)));
+        }
+        let edition = self.terms().edition + 1;
+        self.terms.store(Arc::new(Terms::new(sale, edition)));
         self.forget_view();
         true
+    }
+
+    /// What was counted of the sale's requests does not count any more: the clock was set back.
+    pub fn recount(&self) {
+        let rules = self.terms().sale.rules.clone();
+        self.limit.store(Arc::new(own_sale_limit(&rules, self.usual_limit, &self.maker)));
     }
 
     /// Rises whenever earlier decisions about the sale no longer hold: part of every cached
@@ -113,6 +150,17 @@ impl Sale {
 
     fn forget_decisions(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+fn own_sale_limit(rules: &SaleRules, usual: Option<Rate>, maker: &LimitMaker) -> SaleLimit {
+    maker.of_sale(rules.sale_limit.map_or(usual, |own| own.0))
+}
+
+fn own_buyer_limit(rules: &SaleRules, maker: &LimitMaker) -> BuyerLimit {
+    match rules.buyer_limit {
+        Some(own) => BuyerLimit::Own(maker.per_buyer(own.0)),
+        None => BuyerLimit::Usual,
     }
 }
 

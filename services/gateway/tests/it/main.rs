@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, missing_docs, reason = "nobody outside")]
 
 mod admin;
+mod edge;
 mod flags;
 mod limits;
 mod orders;

@@ -143,3 +143,81 @@ async fn every_answer_has_a_request_id_and_a_given_one_is_kept() {
         assert_ne!(with(&app, path, "x-request-id", &long).await.header("x-request-id"), Some(long.as_str()));
     }
 }
+
+#[tokio::test]
+async fn pages_come_compressed_with_tags_of_their_own() {
+    let app = App::start().await;
+    let mut sizes = Vec::new();
+    let mut tags = Vec::new();
+    for (accepted, encoding) in [("identity", None), ("gzip", Some("gzip")), ("gzip, br", Some("br"))] {
+        let page = with(&app, "/s/sale-1", "accept-encoding", accepted).await.ok(200);
+        assert_eq!(page.header("content-encoding"), encoding);
+        assert_eq!(page.header("vary"), Some("accept-encoding"));
+        sizes.push(page.body.len());
+        tags.push(page.header("etag").unwrap().to_owned());
+    }
+    assert!(sizes[0] > sizes[1] && sizes[1] > sizes[2], "{sizes:?}");
+    let mut headers = HeaderMap::new();
+    headers.insert("accept-encoding", HeaderValue::from_static("br"));
+    headers.insert("if-none-match", HeaderValue::from_str(&tags[2]).unwrap());
+    app.public.send(Method::GET, "/s/sale-1", headers.clone(), b"").await.ok(304);
+    headers.insert("accept-encoding", HeaderValue::from_static("gzip"));
+    app.public.send(Method::GET, "/s/sale-1", headers, b"").await.ok(200);
+}
+
+#[tokio::test]
+async fn a_sales_page_names_what_is_sold_and_changes_with_it() {
+    let app = App::start().await;
+    let page = async || {
+        let page = app.public.get("/s/sale-1", None).await.ok(200);
+        String::from_utf8(page.body.to_vec()).unwrap()
+    };
+    assert!(page().await.contains("<title>One of ten · "));
+    app.behind.sales.lock()[0].sale.title = "<script>alert(1)</script> & co".into();
+    app.behind.sales.lock()[0].version = 2;
+    app.broadcast(1, 9, contract::events::SaleNews::Opened);
+    crate::support::until("the new title", async || {
+        let page = page().await;
+        assert!(!page.contains("<script>alert"));
+        page.contains("<title>&lt;script&gt;alert(1)&lt;/script&gt; &amp; co · ").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stale_page_is_served_and_checked_behind_it() {
+    let app = App::start().await;
+    let title = async || app.public.get("/api/v1/sales/sale-1", None).await.ok(200).json()["title"].clone();
+    app.behind.sales.lock()[0].sale.title = "Renamed".into();
+    app.behind.sales.lock()[0].version = 2;
+    // Nothing is broadcast; asking is what makes the gateway look, well before its own time.
+    let started = tokio::time::Instant::now();
+    crate::support::until("the new title", async || (title().await == "Renamed").then_some(())).await;
+    assert!(started.elapsed() < std::time::Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn other_origins_are_let_in_by_setting_only() {
+    let open = vec![("SECKILL_CORS_ORIGINS", "https://shop.example")];
+    let app = App::with(Options { settings: open, ..Options::default() }).await;
+    let gate = "/api/v1/sales/sale-1/gate";
+    let answer = with(&app, gate, "origin", "https://shop.example").await.ok(200);
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://shop.example"));
+    assert!(answer.header("access-control-expose-headers").unwrap().contains("retry-after"));
+    assert_eq!(answer.header("access-control-allow-credentials"), None);
+    let other = with(&app, gate, "origin", "https://evil.example").await.ok(200);
+    assert_eq!(other.header("access-control-allow-origin"), None);
+    let preflight = async |origin: &'static str| {
+        let mut headers = HeaderMap::new();
+        headers.insert("origin", HeaderValue::from_static(origin));
+        headers.insert("access-control-request-method", HeaderValue::from_static("POST"));
+        let path = format!("{}/orders", crate::support::app::BUY);
+        app.public.send(Method::OPTIONS, &path, headers, b"").await
+    };
+    let welcome = preflight("https://shop.example").await.ok(204);
+    assert!(welcome.header("access-control-allow-headers").unwrap().contains("authorization"));
+    preflight("https://evil.example").await.refused("method_not_allowed");
+    let closed = App::start().await;
+    let answer = with(&closed, gate, "origin", "https://shop.example").await.ok(200);
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+}

@@ -4,15 +4,18 @@ mod orders;
 mod queues;
 mod sales;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use contract::Code;
 use service_kit::Secret;
 use service_kit::health::{Health, routes as health_routes};
 use service_kit::http::{
@@ -21,6 +24,7 @@ use service_kit::http::{
 use service_kit::telemetry::Metrics;
 
 use super::Shared;
+use crate::audit::Act;
 use crate::gateway::Gateway;
 use crate::purchase::{body, json};
 
@@ -43,6 +47,7 @@ pub(crate) fn router(gateway: &Arc<Gateway>, token: &Secret, health: &Health, me
         .with_state(gateway.clone());
     let wait = gateway.limits.body_timeout;
     let guarded = problem_fallbacks(api)
+        .layer(from_fn_with_state(gateway.clone(), recorded))
         .layer(from_fn_with_state(wait, prepared))
         .layer(from_fn_with_state(token.clone(), require_bearer));
     health_routes(health, metrics)
@@ -59,6 +64,41 @@ async fn prepared(State(wait): State<Duration>, mut request: Request, next: Next
         Ok(request) => next.run(request).await,
         Err(error) => error.into_response(),
     }
+}
+
+/// Every act is in the audit log before it is done, and its outcome after it. What cannot be recorded is
+/// not done.
+async fn recorded(State(gateway): Shared, request: Request, next: Next) -> Response {
+    if request.method() == Method::GET || request.method() == Method::HEAD {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    // Already read and bounded.
+    let body = axum::body::to_bytes(body, contract::api::BODY_BYTES_MAX).await.unwrap_or_default();
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.to_string());
+    let request_id = parts.headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let (request_id, method, path) =
+        (request_id.to_owned(), parts.method.clone(), parts.uri.path().to_owned());
+    let mut act = Act {
+        at: gateway.clock.now().0,
+        request: &request_id,
+        peer: peer.as_deref().unwrap_or("unknown"),
+        method: method.as_str(),
+        path: &path,
+        body: Act::words(&body),
+        status: None,
+    };
+    if let Err(error) = gateway.audit_log.record(&act).await {
+        tracing::error!(%error, "the audit log cannot be written: nothing is done");
+        return ApiError::new(Code::Unavailable, "The act could not be recorded, so it was not done.")
+            .into_response();
+    }
+    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+    (act.at, act.body, act.status) = (gateway.clock.now().0, None, Some(response.status().as_u16()));
+    if let Err(error) = gateway.audit_log.record(&act).await {
+        tracing::error!(%error, "an act's outcome could not be recorded");
+    }
+    response
 }
 
 /// `GET /admin/v1/audit`

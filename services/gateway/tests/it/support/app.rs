@@ -135,6 +135,13 @@ impl App {
         (ticket, order)
     }
 
+    /// A change that the operators' listener passes on.
+    pub async fn admin_patch(&self, path: &str, body: &str) -> Answer {
+        let mut headers = super::http::authorized(Some(ADMIN_TOKEN));
+        headers.insert("content-type", axum::http::HeaderValue::from_static("application/json"));
+        self.admin.send(axum::http::Method::PATCH, path, headers, body.as_bytes()).await
+    }
+
     pub fn broadcast(&self, epoch: u64, n: u64, news: SaleNews) {
         let told = SaleBroadcast { sale: SALE.parse().unwrap(), change: Change { epoch, n }, news };
         self.bus.broadcasts.send(told).expect("the gateway listens");

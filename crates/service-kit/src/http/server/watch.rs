@@ -1,0 +1,177 @@
+//! What a connection does, so that one that does nothing can be cut.
+//!
+//! hyper's own timeout covers the header of an HTTP/1 request. It covers neither a connection that never
+//! says which version it speaks, nor HTTP/2, nor a client that does not read its answers.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::response::Response;
+use hyper::body::{Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Requests a connection may give up before their answer, if it gives up most of what it asks.
+const ABANDONED_MAX: u32 = 100;
+/// Looks at a connection within the time it may do nothing.
+const LOOKS: u32 = 4;
+
+/// What a connection is seen to do.
+#[derive(Default)]
+pub(super) struct Activity {
+    /// Requests without their whole answer yet.
+    at_work: AtomicU32,
+    /// Rises with every request and every write that got somewhere.
+    moved: AtomicU32,
+    /// The last write waits for the client to read.
+    blocked: AtomicBool,
+    answered: AtomicU32,
+    abandoned: AtomicU32,
+}
+
+impl Activity {
+    /// A request has come.
+    pub(super) fn begin(self: &Arc<Self>) -> Work {
+        self.at_work.fetch_add(1, Ordering::Relaxed);
+        self.moved.fetch_add(1, Ordering::Relaxed);
+        Work { activity: self.clone(), is_answered: false }
+    }
+
+    /// Whether most of what the client asks is taken back before it is answered: a flood, as in HTTP/2
+    /// rapid reset.
+    fn is_flood(&self) -> bool {
+        let abandoned = self.abandoned.load(Ordering::Relaxed);
+        abandoned > ABANDONED_MAX && abandoned > self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Ends when the connection should be cut: nothing was at work or could be written for `patience`,
+    /// or it is flooding.
+    pub(super) async fn until_idle(&self, patience: Duration) {
+        let (mut seen, mut idle) = (self.moved.load(Ordering::Relaxed), 0);
+        loop {
+            tokio::time::sleep(patience / LOOKS).await;
+            let moved = self.moved.load(Ordering::Relaxed);
+            let is_waiting =
+                self.at_work.load(Ordering::Relaxed) == 0 || self.blocked.load(Ordering::Relaxed);
+            idle = if moved == seen && is_waiting { idle + 1 } else { 0 };
+            seen = moved;
+            if idle >= LOOKS || self.is_flood() {
+                return;
+            }
+        }
+    }
+}
+
+/// A request under way; ended when dropped.
+pub(super) struct Work {
+    activity: Arc<Activity>,
+    is_answered: bool,
+}
+
+impl Work {
+    /// Its answer is there. One that streams stays at work until the stream ends.
+    pub(super) fn answer(mut self, response: Response) -> Response {
+        self.is_answered = true;
+        self.activity.answered.fetch_add(1, Ordering::Relaxed);
+        if response.body().size_hint().exact().is_some() {
+            return response;
+        }
+        response.map(|body| Body::new(Streaming { body, _work: self }))
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.activity.at_work.fetch_sub(1, Ordering::Relaxed);
+        if !self.is_answered {
+            self.activity.abandoned.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A body without a known end, and the work it is part of.
+struct Streaming {
+    body: Body,
+    _work: Work,
+}
+
+impl HttpBody for Streaming {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A connection whose writes are seen.
+pub(super) struct Watched<T> {
+    pub(super) io: T,
+    pub(super) activity: Arc<Activity>,
+}
+
+impl<T> Watched<T> {
+    fn saw<V>(&self, outcome: Poll<io::Result<V>>) -> Poll<io::Result<V>> {
+        match &outcome {
+            Poll::Ready(_) => {
+                self.activity.moved.fetch_add(1, Ordering::Relaxed);
+                self.activity.blocked.store(false, Ordering::Relaxed);
+            }
+            Poll::Pending => self.activity.blocked.store(true, Ordering::Relaxed),
+        }
+        outcome
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.saw(outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.io).poll_write_vectored(cx, bytes);
+        self.saw(outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,200 @@
+//! How many messages a second RabbitMQ confirms to many callers of the adapter, beside what it confirms
+//! to a bare publisher on the same kind of queue, in turns; then confirms beside stop-and-wait and
+//! transactions.
+//!
+//! `cargo run --release -p messaging --example rabbit_bench -- amqp://user:password@host:port/vhost
+//! [seconds] [callers] [rounds]`, on a virtual host of its own: it is filled and emptied.
+
+use std::io::Write;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use contract::lane::{LaneMessage, OrderMessage};
+use domain::{Epoch, OrderId, UnixMillis};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueuePurgeOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use messaging::OrderQueue;
+use messaging::rabbitmq::{Addresses, RabbitBroker, RabbitOptions};
+use messaging::topology::lane_queue;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+const SECONDS: u64 = 5;
+const CALLERS: usize = 512;
+const ROUNDS: usize = 3;
+const QUEUE: &str = "bench.bare";
+const PERSISTENT: u8 = 2;
+/// Messages of one transaction, where there are several.
+const BATCH: usize = 100;
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> Outcome<()> {
+    let mut arguments = std::env::args().skip(1);
+    let url = arguments.next().ok_or("which broker? amqp://user:password@host:port/vhost")?;
+    let seconds = arguments.next().map_or(Ok(SECONDS), |a| a.parse())?;
+    let callers = arguments.next().map_or(Ok(CALLERS), |a| a.parse())?;
+    let rounds = arguments.next().map_or(Ok(ROUNDS), |a| a.parse())?;
+    let lasting = Duration::from_secs(seconds);
+    let options = RabbitOptions { lanes: 1, ..RabbitOptions::default() };
+    let broker = RabbitBroker::start(&Addresses::parse(&url)?, options);
+    broker.connected().await;
+    let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
+    let bare = Bare::declare(&connection).await?;
+
+    let (mut adapter_rates, mut bare_rates) = (Vec::new(), Vec::new());
+    for round in 1..=rounds {
+        let adapter = adapter(&broker, callers, lasting).await;
+        bare.purge(&lane_queue(0)).await?;
+        let confirmed = bare.confirms(callers, lasting).await?;
+        bare.purge(QUEUE).await?;
+        say(&format!(
+            "round {round}: adapter {adapter}/s, bare {confirmed}/s, {} %",
+            adapter * 100 / confirmed.max(1)
+        ))?;
+        adapter_rates.push(adapter);
+        bare_rates.push(confirmed);
+    }
+    let (adapter, confirmed) = (median(adapter_rates), median(bare_rates));
+    say(&format!(
+        "{callers} callers, medians: adapter {adapter}/s, bare {confirmed}/s: {} %",
+        adapter * 100 / confirmed.max(1)
+    ))?;
+    let one = bare.confirms(1, lasting).await?;
+    let each = bare.transactions(1, lasting).await?;
+    let batched = bare.transactions(BATCH, lasting).await?;
+    bare.purge(QUEUE).await?;
+    say(&format!(
+        "bare: confirms, {callers} under way {confirmed}/s; one under way {one}/s; \
+         a transaction each {each}/s; a transaction for {BATCH} {batched}/s"
+    ))?;
+    broker.close().await;
+    Ok(())
+}
+
+fn say(line: &str) -> Outcome<()> {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
+}
+
+fn median(mut rates: Vec<u64>) -> u64 {
+    rates.sort_unstable();
+    rates.get(rates.len() / 2).copied().unwrap_or(0)
+}
+
+fn rate(count: u64, since: Instant) -> u64 {
+    let micros = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+    count.saturating_mul(1_000_000) / micros.max(1)
+}
+
+fn order(caller: usize, n: i64) -> OrderMessage {
+    let mut random = [0; 10];
+    random[..8].copy_from_slice(&(caller as u64).to_be_bytes());
+    OrderMessage {
+        order: OrderId::mint(UnixMillis(n), random),
+        sale: "bench".parse().expect("an id"),
+        buyer: format!("buyer-{caller:050}").parse().expect("an id"),
+        quantity: 1,
+        epoch: Epoch(1),
+        reserved_at: UnixMillis(1_700_000_000_000),
+    }
+}
+
+/// Callers of the adapter, each publishing one order after the other.
+async fn adapter(broker: &Arc<RabbitBroker>, callers: usize, lasting: Duration) -> u64 {
+    let confirmed = Arc::new(AtomicU64::new(0));
+    let begun = Instant::now();
+    let mut tasks = JoinSet::new();
+    for caller in 0..callers {
+        let (broker, confirmed) = (Arc::clone(broker), Arc::clone(&confirmed));
+        tasks.spawn(async move {
+            let mut message = order(caller, 0);
+            for n in 1.. {
+                message.order = order(caller, n).order;
+                if begun.elapsed() >= lasting {
+                    return;
+                }
+                if OrderQueue::publish(&*broker, &LaneMessage::Order(message.clone())).await.is_ok() {
+                    confirmed.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+    }
+    tasks.join_all().await;
+    rate(confirmed.load(Ordering::Relaxed), begun)
+}
+
+/// What a program would do that does nothing else.
+struct Bare {
+    confirming: Channel,
+    transacting: Channel,
+    body: Vec<u8>,
+}
+
+impl Bare {
+    /// A queue like a lane, and one channel of each kind.
+    async fn declare(connection: &Connection) -> Outcome<Self> {
+        let confirming = connection.create_channel().await?;
+        let mut arguments = FieldTable::default();
+        let text = |text: &str| AMQPValue::LongString(text.into());
+        arguments.insert("x-queue-type".into(), text("quorum"));
+        arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(1_000_000));
+        arguments.insert("x-overflow".into(), text("reject-publish"));
+        arguments.insert("x-dead-letter-exchange".into(), text("seckill.dead"));
+        arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+        arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(7 * 24 * 3600 * 1000));
+        arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(100));
+        let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        confirming.queue_declare(QUEUE.into(), durable, arguments).await?;
+        confirming.confirm_select(ConfirmSelectOptions::default()).await?;
+        let transacting = connection.create_channel().await?;
+        transacting.tx_select().await?;
+        Ok(Self { confirming, transacting, body: serde_json::to_vec(&LaneMessage::Order(order(0, 0)))? })
+    }
+
+    async fn purge(&self, queue: &str) -> Outcome<()> {
+        self.confirming.queue_purge(queue.into(), QueuePurgeOptions::default()).await?;
+        Ok(())
+    }
+
+    async fn publish(&self, channel: &Channel) -> Result<lapin::PublisherConfirm, lapin::Error> {
+        let properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
+        let options = BasicPublishOptions::default();
+        channel.basic_publish("".into(), QUEUE.into(), options, &self.body, properties).await
+    }
+
+    /// So many publishes under way.
+    async fn confirms(&self, window: usize, lasting: Duration) -> Outcome<u64> {
+        type Confirm<'a> = Pin<Box<dyn Future<Output = Result<bool, lapin::Error>> + Send + 'a>>;
+        let mut under_way: FuturesUnordered<Confirm<'_>> = FuturesUnordered::new();
+        let (begun, mut confirmed) = (Instant::now(), 0);
+        loop {
+            while under_way.len() < window && begun.elapsed() < lasting {
+                let one = async { Ok(self.publish(&self.confirming).await?.await?.is_ack()) };
+                under_way.push(Box::pin(one));
+            }
+            match under_way.next().await {
+                Some(acknowledged) => confirmed += u64::from(acknowledged?),
+                None => return Ok(rate(confirmed, begun)),
+            }
+        }
+    }
+
+    /// So many publishes in each transaction.
+    async fn transactions(&self, batch: usize, lasting: Duration) -> Outcome<u64> {
+        let (begun, mut committed) = (Instant::now(), 0);
+        while begun.elapsed() < lasting {
+            for _ in 0..batch {
+                self.publish(&self.transacting).await?.await?;
+            }
+            self.transacting.tx_commit().await?;
+            committed += batch as u64;
+        }
+        Ok(rate(committed, begun))
+    }
+}

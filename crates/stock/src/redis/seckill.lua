@@ -314,7 +314,13 @@ local function stale(keys, args)
   clear_graves(keys[2], keys[4], moment, GRAVES_PER_SWEEP)
   local ids = redis.call('ZRANGEBYSCORE', keys[3], '-inf', moment - args[1], 'LIMIT', 0, args[2])
   for _, id in ipairs(ids) do
-    local _, quantity, reserved_at, _, buyer = decode(redis.call('HGET', keys[2], id))
+    local record = redis.call('HGET', keys[2], id)
+    if not record then
+      -- Somebody took the book away and left the rest: half a state is no state.
+      armed[keys[1]] = nil
+      return UNKNOWN
+    end
+    local _, quantity, reserved_at, _, buyer = decode(record)
     for _, part in ipairs({ id, buyer, quantity, reserved_at }) do
       found[#found + 1] = part
     end

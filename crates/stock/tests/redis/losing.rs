@@ -124,6 +124,17 @@ async fn keys_that_come_back_are_still_lost() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Redis: cargo xtask test runs it"]
+async fn half_a_state_is_lost_as_soon_as_it_is_noticed() {
+    let server = Server::start(&[]).await;
+    let store = server.keeper().await;
+    let made = sell_one(&*store).await;
+    server.tell(&["DEL", "seckill:{shoes}:book"]).await;
+    assert_eq!(store.stale(&made.sale, 0, 9).await, Err(StockError::UnknownSale(sale(SALE))));
+    assert_lost_then_rebuilt(&*store, &made).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis: cargo xtask test runs it"]
 async fn keys_of_another_epoch_are_lost() {
     let server = Server::start(&[]).await;
     let store = server.keeper().await;

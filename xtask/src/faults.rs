@@ -55,6 +55,8 @@ pub(crate) struct Fault {
     pub(crate) shape: fn() -> Shape,
     /// Seconds that buyers arrive.
     pub(crate) storm_s: u32,
+    /// Seconds that a buyer keeps retrying. Without patience, what a fault interrupts is never continued.
+    pub(crate) patience_s: u32,
     /// The longest time without a single 202, where one is promised.
     pub(crate) pause_ms_max: Option<u64>,
     /// Whether it is in the short set.

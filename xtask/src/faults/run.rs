@@ -83,7 +83,7 @@ fn one(fault: &Fault, stack: &mut Option<Stack>, seed: u32) -> Outcome<Evidence>
     let home = Home::new()?;
     let (journal, result) = (home.path().join("journal"), home.path().join("storm.json"));
     let mut scene = Scene::new(stack, &journal, seed);
-    let mut storm = scene.storm(&loadtest, fault.storm_s, seed, &result)?;
+    let mut storm = scene.storm(&loadtest, fault, seed, &result)?;
     scene.risen(&mut storm)?;
     let before = Counters::read(scene.stack, &scene.sale);
     scene.count_in_flight();

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::Fault;
 use crate::process::{Owned, leashed};
 use crate::proxy::Proxy;
 use crate::run::{Outcome, pause, wait_for};
@@ -58,11 +59,12 @@ impl<'a> Scene<'a> {
     }
 
     /// Starts the storm.
-    pub(super) fn storm(&self, loadtest: &Path, seconds: u32, seed: u32, result: &Path) -> Outcome<Owned> {
+    pub(super) fn storm(&self, loadtest: &Path, fault: &Fault, seed: u32, result: &Path) -> Outcome<Owned> {
         let _ = std::fs::remove_file(&self.journal);
         let mut storm = leashed(loadtest, None)?;
         storm.args(["storm", "--no-verdict", "--stock", STOCK, "--connections", CONNECTIONS]);
-        storm.args(["--open-in-s", "1", "--patience-s", "40", "--duration", &seconds.to_string()]);
+        let (length, patience) = (fault.storm_s.to_string(), fault.patience_s.to_string());
+        storm.args(["--open-in-s", "1", "--patience-s", &patience, "--duration", &length]);
         storm.args(["--seed", &seed.to_string()]);
         storm.arg("--journal").arg(&self.journal).arg("--json").arg(result);
         storm.args(self.stack.target_arguments()).stdin(Stdio::null()).stdout(Stdio::null());

@@ -1,5 +1,6 @@
 //! The sales inventory owns: the port, and its adapters below it.
 
+mod postgres;
 mod sqlite;
 
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use stock::StockConfig;
 
 /// Sales kept at most; creating another is refused.
 pub(crate) const SALES_MAX: usize = 10_000;
+/// Idempotency keys are forgotten after a day.
+const IDEMPOTENCY_TTL_MS: i64 = 24 * 3600 * 1000;
 
 /// A sale as inventory keeps it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,6 +65,21 @@ pub struct IdempotencyKey {
     pub fingerprint: String,
 }
 
+impl IdempotencyKey {
+    /// The sale the key was used for before, from what was remembered of it: a fingerprint and a sale.
+    fn replays(&self, found: Option<(String, String)>) -> Result<Option<SaleId>, SaleStoreError> {
+        match found {
+            None => Ok(None),
+            Some((fingerprint, sale)) if fingerprint == self.fingerprint => {
+                sale.parse().map(Some).map_err(|_| SaleStoreError::Storage(format!("bad sale id {sale:?}")))
+            }
+            Some(_) => {
+                Err(SaleStoreError::Conflict("this Idempotency-Key was used for another request".into()))
+            }
+        }
+    }
+}
+
 /// A change an operator asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Edit {
@@ -99,6 +117,12 @@ pub enum SaleStoreError {
     Storage(String),
 }
 
+impl From<sqlx::Error> for SaleStoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Storage(error.to_string())
+    }
+}
+
 /// The sales and their changes. A change and its idempotency key are one transaction.
 #[async_trait]
 pub trait SaleStore: Send + Sync {
@@ -120,14 +144,22 @@ pub trait SaleStore: Send + Sync {
     async fn all(&self) -> Result<Vec<SaleRow>, SaleStoreError>;
 }
 
-/// Opens the store that `url` names (`sqlite:PATH`).
+/// Opens the store that `url` names (`sqlite:PATH` or `postgres://…`).
 ///
 /// # Errors
 /// An unknown scheme, or a database that cannot be opened.
 pub async fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn SaleStore>, SaleStoreError> {
-    match url.strip_prefix("sqlite:") {
-        Some(path) => Ok(Arc::new(sqlite::SqliteSales::open(path, clock).await?)),
-        None => Err(SaleStoreError::Storage("its URL must begin with sqlite:".into())),
+    match url.split_once(':') {
+        Some(("sqlite", path)) => Ok(Arc::new(sqlite::SqliteSales::open(path, clock).await?)),
+        Some(("postgres" | "postgresql", _)) => {
+            Ok(Arc::new(postgres::PostgresSales::open(url, clock).await?))
+        }
+        // Only the scheme: the rest may hold a password.
+        other => {
+            let scheme = other.map_or("", |(scheme, _)| scheme);
+            let why = format!("no sale store for {scheme:?} (expected sqlite:PATH or postgres://…)");
+            Err(SaleStoreError::Storage(why))
+        }
     }
 }
 
@@ -158,6 +190,22 @@ fn apply(sale: &SaleRow, edit: &Edit, now: UnixMillis) -> Result<SaleRow, SaleSt
         new.version += 1;
     }
     Ok(new)
+}
+
+fn rules_text(sale: &SaleRow) -> Result<String, SaleStoreError> {
+    serde_json::to_string(&sale.rules).map_err(|e| SaleStoreError::Storage(e.to_string()))
+}
+
+fn phase_word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Active => "active",
+        Phase::Paused => "paused",
+        Phase::Ended => "ended",
+    }
+}
+
+fn phase_of(word: &str) -> Option<Phase> {
+    [Phase::Active, Phase::Paused, Phase::Ended].into_iter().find(|p| phase_word(*p) == word)
 }
 
 #[cfg(test)]

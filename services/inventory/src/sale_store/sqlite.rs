@@ -4,30 +4,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{Clock, Money, Phase, SaleId, SaleTerms, UnixMillis};
+use domain::{Clock, Money, SaleId, SaleTerms, UnixMillis};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
 use sqlx::{Row, SqlitePool};
 
-use super::{Edit, IdempotencyKey, SALES_MAX, SaleRow, SaleStore, SaleStoreError, apply};
+use super::{
+    Edit, IDEMPOTENCY_TTL_MS, IdempotencyKey, SALES_MAX, SaleRow, SaleStore, SaleStoreError, apply, phase_of,
+    phase_word, rules_text,
+};
 
 /// How long a write waits for the database's other writers.
 const BUSY_WAIT_MS_MAX: u64 = 10_000;
 /// Connections: one writes, the others read.
 const CONNECTIONS_MAX: u32 = 2;
-/// Idempotency keys are forgotten after a day.
-const IDEMPOTENCY_TTL_MS: i64 = 24 * 3600 * 1000;
 
 pub(super) struct SqliteSales {
     pool: SqlitePool,
     clock: Arc<dyn Clock>,
-}
-
-impl From<sqlx::Error> for SaleStoreError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Storage(error.to_string())
-    }
 }
 
 impl SqliteSales {
@@ -156,13 +151,7 @@ async fn replayed(
             .bind(&key.key)
             .fetch_optional(tx)
             .await?;
-    match found {
-        None => Ok(None),
-        Some((fingerprint, sale)) if fingerprint == key.fingerprint => {
-            sale.parse().map(Some).map_err(|_| SaleStoreError::Storage(format!("bad sale id {sale:?}")))
-        }
-        Some(_) => Err(SaleStoreError::Conflict("this Idempotency-Key was used for another request".into())),
-    }
+    key.replays(found)
 }
 
 async fn remember(
@@ -219,20 +208,4 @@ fn parse(row: &SqliteRow) -> Result<SaleRow, SaleStoreError> {
         created_at: UnixMillis(number("created_at")?),
         rules: serde_json::from_str(&text("rules")?).map_err(|_| bad("rules"))?,
     })
-}
-
-fn rules_text(sale: &SaleRow) -> Result<String, SaleStoreError> {
-    serde_json::to_string(&sale.rules).map_err(|e| SaleStoreError::Storage(e.to_string()))
-}
-
-fn phase_word(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Active => "active",
-        Phase::Paused => "paused",
-        Phase::Ended => "ended",
-    }
-}
-
-fn phase_of(word: &str) -> Option<Phase> {
-    [Phase::Active, Phase::Paused, Phase::Ended].into_iter().find(|p| phase_word(*p) == word)
 }

@@ -1,7 +1,12 @@
+//! What every sale store must do, tried on each.
+
+use std::any::Any;
 use std::sync::Arc;
 
 use contract::rules::SaleRules;
 use domain::{Clock, Money, Phase, SaleTerms, UnixMillis};
+use futures_util::future::join_all;
+use service_kit::postgres::TestDatabase;
 
 use super::{Edit, IdempotencyKey, SaleRow, SaleStore, SaleStoreError, open};
 
@@ -34,28 +39,43 @@ fn sale(id: &str) -> SaleRow {
     }
 }
 
-async fn store(dir: &tempfile::TempDir) -> Arc<dyn SaleStore> {
-    open(&format!("sqlite:{}", dir.path().join("s.db").display()), Arc::new(Noon)).await.unwrap()
+/// A database that a store can be opened on, again and again.
+struct Place {
+    url: String,
+    _keeps: Box<dyn Any>,
+}
+
+impl Place {
+    fn file() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("s.db").display());
+        Self { url, _keeps: Box::new(folder) }
+    }
+
+    async fn server() -> Self {
+        let database = TestDatabase::create().await;
+        Self { url: database.url(), _keeps: Box::new(database) }
+    }
+
+    async fn store(&self) -> Arc<dyn SaleStore> {
+        open(&self.url, Arc::new(Noon)).await.unwrap()
+    }
 }
 
 fn key(key: &str, fingerprint: &str) -> IdempotencyKey {
     IdempotencyKey { key: key.into(), fingerprint: fingerprint.into() }
 }
 
-#[tokio::test]
-async fn a_sale_is_created_once_and_survives_a_restart() {
-    let dir = tempfile::tempdir().unwrap();
-    let first = store(&dir).await;
+async fn a_sale_is_created_once_and_survives_a_restart(place: Place) {
+    let first = place.store().await;
     first.create(&sale("a"), None).await.unwrap();
     assert!(matches!(first.create(&sale("a"), None).await, Err(SaleStoreError::Conflict(_))));
     drop(first);
-    assert_eq!(store(&dir).await.get(&"a".parse().unwrap()).await.unwrap(), sale("a"));
+    assert_eq!(place.store().await.get(&"a".parse().unwrap()).await.unwrap(), sale("a"));
 }
 
-#[tokio::test]
-async fn an_idempotency_key_makes_a_restock_happen_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = store(&dir).await;
+async fn an_idempotency_key_makes_a_restock_happen_once(place: Place) {
+    let store = place.store().await;
     store.create(&sale("a"), Some(&key("k1", "create a"))).await.unwrap();
     let again = store.create(&sale("b"), Some(&key("k1", "create a"))).await.unwrap();
     assert_eq!(again.id.as_str(), "a", "the same key answers what it made");
@@ -68,10 +88,8 @@ async fn an_idempotency_key_makes_a_restock_happen_once() {
     assert!(matches!(other, Err(SaleStoreError::Conflict(_))));
 }
 
-#[tokio::test]
-async fn an_end_is_final_and_versions_rise_with_every_change() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = store(&dir).await;
+async fn an_end_is_final_and_versions_rise_with_every_change(place: Place) {
+    let store = place.store().await;
     let id = "a".parse().unwrap();
     store.create(&sale("a"), None).await.unwrap();
     assert_eq!(store.edit(&id, &Edit::Phase(Phase::Paused), None).await.unwrap().version, 2);
@@ -84,10 +102,8 @@ async fn an_end_is_final_and_versions_rise_with_every_change() {
     }
 }
 
-#[tokio::test]
-async fn rules_are_replaced_as_a_whole_and_survive_a_restart() {
-    let dir = tempfile::tempdir().unwrap();
-    let first = store(&dir).await;
+async fn rules_are_replaced_as_a_whole_and_survive_a_restart(place: Place) {
+    let first = place.store().await;
     let id = "a".parse().unwrap();
     first.create(&sale("a"), None).await.unwrap();
     let edit = |rules: &str| Edit::Terms {
@@ -100,6 +116,60 @@ async fn rules_are_replaced_as_a_whole_and_survive_a_restart() {
     assert_eq!(row.version, 2, "gateways see that something changed");
     first.edit(&id, &edit(r#"{"sale_limit":"off"}"#), None).await.unwrap();
     drop(first);
-    let rules = store(&dir).await.get(&id).await.unwrap().rules;
+    let rules = place.store().await.get(&id).await.unwrap().rules;
     assert_eq!(serde_json::to_string(&rules).unwrap(), r#"{"sale_limit":"off"}"#);
+}
+
+async fn changes_made_at_once_are_all_kept(place: Place) {
+    let stores = [place.store().await, place.store().await];
+    let id = "a".parse().unwrap();
+    let made = join_all(stores.iter().map(|s| {
+        let key = key("k", "create a");
+        async move { s.create(&sale("a"), Some(&key)).await.map(|row| row.id) }
+    }));
+    for made in made.await {
+        assert_eq!(made.unwrap(), id, "the same key answers what it made");
+    }
+    let restocks = (0..20).map(|n| {
+        let (store, id) = (&stores[n % 2], &id);
+        async move { store.edit(id, &Edit::Restock(1), Some(&key(&format!("r{}", n / 2), "one more"))).await }
+    });
+    for done in join_all(restocks).await {
+        done.unwrap();
+    }
+    let row = stores[0].get(&id).await.unwrap();
+    assert_eq!((row.terms.stock, row.total_version), (15, 11), "ten keys, each used on both");
+}
+
+macro_rules! on_both {
+    ($($rule:ident,)*) => {
+        mod in_a_file {
+            $(#[tokio::test]
+            async fn $rule() {
+                super::$rule(super::Place::file()).await;
+            })*
+        }
+
+        mod on_a_server {
+            $(#[tokio::test]
+            #[ignore = "needs Postgres: cargo xtask test runs it"]
+            async fn $rule() {
+                super::$rule(super::Place::server().await).await;
+            })*
+        }
+    };
+}
+
+on_both!(
+    a_sale_is_created_once_and_survives_a_restart,
+    an_idempotency_key_makes_a_restock_happen_once,
+    an_end_is_final_and_versions_rise_with_every_change,
+    rules_are_replaced_as_a_whole_and_survive_a_restart,
+    changes_made_at_once_are_all_kept,
+);
+
+#[tokio::test]
+async fn an_unknown_scheme_is_named_and_nothing_else_of_the_url() {
+    let error = open("mysql://user:secret@host/db", Arc::new(Noon)).await.err().unwrap().to_string();
+    assert!(error.contains("mysql") && !error.contains("secret"), "{error}");
 }

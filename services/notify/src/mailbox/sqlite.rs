@@ -9,21 +9,13 @@ use serde::Serialize;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, SqlitePool};
 
-use super::{Mailbox, MailboxError};
+use super::{Mailbox, MailboxError, NOTICES_MAX};
 
 /// How long a write waits for the database's other writers.
 const BUSY_WAIT_MS_MAX: u64 = 10_000;
-/// Notices kept at most; the oldest give way.
-const NOTICES_MAX: i64 = 50_000;
 
 pub(super) struct SqliteMailbox {
     pool: SqlitePool,
-}
-
-impl From<sqlx::Error> for MailboxError {
-    fn from(error: sqlx::Error) -> Self {
-        Self(error.to_string())
-    }
 }
 
 /// A row on its way into one multi-row insert.

@@ -45,6 +45,18 @@ pub(in crate::order_store) async fn known_orders_in_a_batch_leave_the_units_to_t
     assert_eq!(bench.taken().await, 2);
 }
 
+pub(in crate::order_store) async fn a_known_order_amid_new_ones_is_left_as_it_is(bench: Bench) {
+    let bench = bench.with_sale(3, 2).await;
+    bench.commit(&[order(2, "b", 1)]).await;
+    bench.told().await;
+    let outcome = bench.commit(&[order(1, "a", 1), order(2, "b", 1), order(3, "c", 1)]).await;
+    assert_eq!((outcome.taken, outcome.rejected, outcome.duplicates), (2, 0, 1));
+    let first = |n| ReservationId::first(id(n)).to_string();
+    assert_eq!(bench.told().await, [(EventKind::OrderPlaced, vec![first(1), first(3)])]);
+    assert_eq!(bench.taken().await, 3);
+    bench.assert_sound().await;
+}
+
 /// One id in two sales can only be a forgery or a bug; the second sale must not pay for it.
 pub(in crate::order_store) async fn only_rows_really_inserted_are_counted(bench: Bench) {
     let bench = bench.with_sale(5, 2).await;

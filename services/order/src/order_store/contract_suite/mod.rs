@@ -18,6 +18,7 @@ macro_rules! for_store {
             lane: orders_take_units_until_they_are_gone_and_the_rest_is_rejected_by_row,
             lane: a_batch_that_comes_again_changes_nothing,
             lane: known_orders_in_a_batch_leave_the_units_to_the_new_ones,
+            lane: a_known_order_amid_new_ones_is_left_as_it_is,
             lane: only_rows_really_inserted_are_counted,
             lane: a_buyers_live_units_stay_within_the_limit_over_batches,
             lane: amounts_and_due_times_come_from_the_allocation,

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use contract::events::EventKind;
 use contract::lane::{BarrierMessage, LaneMessage, OrderMessage};
 use domain::{BuyerId, Claim, Epoch, OrderId, SaleId, UnixMillis, decide};
-use sqlx::Row;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgArguments, PgConnection};
+use sqlx::{Arguments, Row};
 use uuid::Uuid;
 
 use super::errors::Fault;
@@ -76,7 +76,7 @@ async fn take(
     if orders.is_empty() {
         return Ok(());
     }
-    let before = Before::read(tx.conn(), orders).await?;
+    let before = Before::read(tx, orders).await?;
     let none = HashMap::new();
     for (sale, messages) in orders {
         let allocation = tx.held(sale)?;
@@ -87,9 +87,14 @@ async fn take(
         for (message, decision) in messages.iter().zip(decisions) {
             new.extend(rules::row_of(before.now, allocation, message, decision)?);
         }
-        let inserted = insert(tx.conn(), &new).await?;
-        outcome.duplicates += (messages.len() - inserted.len()) as u64;
-        for order in new.iter().filter(|order| inserted.contains(&order.id)) {
+        if before.expects_known {
+            let inserted = insert_unknown(tx.conn(), &new).await?;
+            new.retain(|order| inserted.contains(&order.id));
+        } else {
+            insert(tx.conn(), &new).await?;
+        }
+        outcome.duplicates += (messages.len() - new.len()) as u64;
+        for order in &new {
             let holds = order.status.holds_units();
             *(if holds { &mut outcome.taken } else { &mut outcome.rejected }) += 1;
             tx.moved(order, None, order.status);
@@ -104,18 +109,40 @@ struct Before {
     now: UnixMillis,
     /// Those of the run's orders that have a row already, in whichever sale.
     known: HashSet<OrderId>,
+    /// Whether every order was looked for; else none is expected to be known.
+    expects_known: bool,
     /// The units that each of the run's buyers holds.
     live_units: HashMap<SaleId, HashMap<BuyerId, u32>>,
 }
 
 impl Before {
+    /// Looking for every order costs as much as a third of the insert, and nearly all are new: what comes
+    /// again comes first, or is a batch cut otherwise than before. So the ends are looked for, and all
+    /// only if one of them is known. A known order between two new ones fails the insert, and the
+    /// transaction is made again, looking for all.
     async fn read(
-        conn: &mut PgConnection,
+        tx: &mut LedgerTx<'_>,
         orders: &BTreeMap<&SaleId, Vec<&OrderMessage>>,
     ) -> Result<Self, Fault> {
-        let run = || orders.values().flatten();
-        let ids: Vec<Uuid> = run().map(|m| rows::key(m.order)).collect();
-        let buyers: BTreeSet<&str> = run().map(|m| m.buyer.as_str()).collect();
+        let ids = || orders.values().flatten().map(|m| rows::key(m.order));
+        if !tx.lost_before {
+            let ends = orders.values().flat_map(|of_sale| [of_sale.first(), of_sale.last()]);
+            let ends = ends.flatten().map(|m| rows::key(m.order)).collect();
+            let before = Self::looking_for(tx.conn(), ends, orders).await?;
+            if before.known.is_empty() {
+                return Ok(before);
+            }
+        }
+        let before = Self::looking_for(tx.conn(), ids().collect(), orders).await?;
+        Ok(Self { expects_known: true, ..before })
+    }
+
+    async fn looking_for(
+        conn: &mut PgConnection,
+        ids: Vec<Uuid>,
+        orders: &BTreeMap<&SaleId, Vec<&OrderMessage>>,
+    ) -> Result<Self, Fault> {
+        let buyers: BTreeSet<&str> = orders.values().flatten().map(|m| m.buyer.as_str()).collect();
         let found = sqlx::query(
             "select seckill_now() as now, null::uuid as id, null::text as sale, null::text as buyer,
                  null::bigint as units
@@ -142,39 +169,58 @@ impl Before {
                 of_sale.insert(rows::text(row, "buyer")?, rows::number(row, "units")?);
             }
         }
-        Ok(Self { now, known, live_units })
+        Ok(Self { now, known, expects_known: false, live_units })
     }
 }
 
-/// Inserts rows of one sale in one statement and answers the ids it really inserted.
-pub(super) async fn insert(
+/// The insert of rows of one sale; its parameters are [`columns`].
+macro_rules! insert_orders {
+    () => {
+        "insert into orders (id, quantity, amount_cents, created_at, pay_by, sale, buyer, currency, status, reason)
+         select id, quantity, amount_cents, created_at, $1, $2, buyer, $3, status, reason
+         from unnest($4::uuid[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::text[])
+             as o(id, quantity, amount_cents, created_at, buyer, status, reason)"
+    };
+}
+
+/// Rows of one sale, column by column.
+fn columns<'q>(first: &'q OrderRecord, orders: &'q [OrderRecord]) -> Result<PgArguments, StoreError> {
+    let column = |of: fn(&OrderRecord) -> i64| orders.iter().map(of).collect::<Vec<_>>();
+    let texts = |of: fn(&'q OrderRecord) -> &'q str| orders.iter().map(of).collect::<Vec<_>>();
+    let mut all = PgArguments::default();
+    let added = (|| {
+        all.add(first.pay_by.0)?;
+        all.add(first.sale.as_str())?;
+        all.add(first.amount.currency.as_str())?;
+        all.add(orders.iter().map(|o| rows::key(o.id)).collect::<Vec<_>>())?;
+        all.add(column(|o| i64::from(o.quantity)))?;
+        all.add(column(|o| o.amount.cents))?;
+        all.add(column(|o| o.created_at.0))?;
+        all.add(texts(|o| o.buyer.as_str()))?;
+        all.add(texts(|o| o.status.as_str()))?;
+        all.add(orders.iter().map(|o| o.reason.as_deref()).collect::<Vec<_>>())
+    })();
+    added.map_err(|e| StoreError::Refused(e.to_string()))?;
+    Ok(all)
+}
+
+/// Inserts all of the rows; fails if one is there.
+async fn insert(conn: &mut PgConnection, orders: &[OrderRecord]) -> Result<(), Fault> {
+    if let Some(first) = orders.first() {
+        sqlx::query_with(insert_orders!(), columns(first, orders)?).execute(conn).await?;
+    }
+    Ok(())
+}
+
+/// Inserts those of the rows that are not there and answers the ids it really inserted.
+pub(super) async fn insert_unknown(
     conn: &mut PgConnection,
     orders: &[OrderRecord],
-) -> Result<HashSet<OrderId>, StoreError> {
+) -> Result<HashSet<OrderId>, Fault> {
     let Some(first) = orders.first() else { return Ok(HashSet::new()) };
-    let column = |of: fn(&OrderRecord) -> i64| orders.iter().map(of).collect::<Vec<_>>();
-    let inserted: Vec<Uuid> = sqlx::query_scalar(
-        "with inserted as (
-             insert into orders (id, quantity, amount_cents, created_at, pay_by, sale, buyer, currency, status, reason)
-             select id, quantity, amount_cents, created_at, $1, $2, buyer, $3, status, reason
-             from unnest($4::uuid[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::text[])
-                 as o(id, quantity, amount_cents, created_at, buyer, status, reason)
-             on conflict (id) do nothing
-             returning id)
-         select coalesce(array_agg(id), '{}') from inserted",
-    )
-    .bind(first.pay_by.0)
-    .bind(first.sale.as_str())
-    .bind(first.amount.currency.as_str())
-    .bind(orders.iter().map(|o| rows::key(o.id)).collect::<Vec<_>>())
-    .bind(column(|o| i64::from(o.quantity)))
-    .bind(column(|o| o.amount.cents))
-    .bind(column(|o| o.created_at.0))
-    .bind(orders.iter().map(|o| o.buyer.as_str()).collect::<Vec<_>>())
-    .bind(orders.iter().map(|o| o.status.as_str()).collect::<Vec<_>>())
-    .bind(orders.iter().map(|o| o.reason.as_deref()).collect::<Vec<_>>())
-    .fetch_one(conn)
-    .await?;
+    let insert = concat!(insert_orders!(), " on conflict (id) do nothing returning id");
+    let inserted: Vec<Uuid> =
+        sqlx::query_scalar_with(insert, columns(first, orders)?).fetch_all(conn).await?;
     Ok(inserted.into_iter().map(rows::id_of).collect())
 }
 

@@ -11,7 +11,8 @@ const REFUSALS: [&str; 3] = [
     "54", // program limit exceeded
 ];
 /// Codes that mean "lost to a concurrent transaction": the same call does better when made again.
-const CONTENDED: [&str; 2] = [
+const CONTENDED: [&str; 3] = [
+    "23505", // unique violation: a row that was not expected to be there
     "40001", // serialization failure
     "40P01", // deadlock detected
 ];

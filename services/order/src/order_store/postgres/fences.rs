@@ -34,7 +34,7 @@ async fn close_order(tx: &mut LedgerTx<'_>, fence: &FenceMessage) -> Result<(), 
         return Ok(());
     }
     let order = rejected(tx, fence).await?;
-    let inserted = batch::insert(tx.conn(), std::slice::from_ref(&order)).await?;
+    let inserted = batch::insert_unknown(tx.conn(), std::slice::from_ref(&order)).await?;
     if !inserted.is_empty() {
         tx.moved(&order, None, OrderStatus::Rejected);
     }

@@ -45,12 +45,19 @@ pub(super) struct LedgerTx<'c> {
     tx: Transaction<'c, Postgres>,
     /// Who tells what this transaction adds to the outbox.
     holder: Uuid,
+    /// Whether an earlier attempt lost to another transaction: what was taken for granted then should be
+    /// looked for now.
+    pub(super) lost_before: bool,
     sales: BTreeMap<SaleId, Touched>,
 }
 
 impl<'c> LedgerTx<'c> {
-    pub(super) async fn begin(conn: &'c mut PgConnection, holder: Uuid) -> Result<Self, Fault> {
-        Ok(Self { tx: conn.begin().await?, holder, sales: BTreeMap::new() })
+    pub(super) async fn begin(
+        conn: &'c mut PgConnection,
+        holder: Uuid,
+        lost_before: bool,
+    ) -> Result<Self, Fault> {
+        Ok(Self { tx: conn.begin().await?, holder, lost_before, sales: BTreeMap::new() })
     }
 
     /// The connection, inside the transaction.

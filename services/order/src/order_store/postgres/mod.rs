@@ -85,7 +85,7 @@ impl PostgresStore {
             let (write, holder) = (write.clone(), self.holder);
             let done = call(&self.pool, move |conn| {
                 Box::pin(async move {
-                    let mut tx = LedgerTx::begin(conn, holder).await?;
+                    let mut tx = LedgerTx::begin(conn, holder, attempt > 1).await?;
                     let out = write.run(&mut tx).await?;
                     Ok((out, tx.commit().await?))
                 })
@@ -98,7 +98,7 @@ impl PostgresStore {
                     return Ok(out);
                 }
                 Err(Fault::Contended(error)) if attempt < ATTEMPTS_MAX => {
-                    tracing::warn!(%error, attempt, "a transaction lost to another one; trying again");
+                    tracing::debug!(%error, attempt, "a transaction met what it did not expect; trying again");
                     attempt += 1;
                 }
                 Err(fault) => return Err(fault.into_error()),

@@ -5,7 +5,6 @@ mod books;
 mod page;
 mod post;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +43,7 @@ pub struct SandboxConfig {
 
 /// The payment sandbox.
 pub struct Sandbox {
-    books: Books,
+    books: Box<dyn Books>,
     post: Post,
     public_url: String,
     clock: Arc<dyn Clock>,
@@ -61,11 +60,7 @@ impl Sandbox {
         config: SandboxConfig,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, OpenSandboxError> {
-        let path = match database_url.split_once(':') {
-            Some(("sqlite", path)) => Path::new(path),
-            _ => return Err(OpenSandboxError("expected sqlite:PATH".into())),
-        };
-        let books = Books::open(path).await.map_err(|e| OpenSandboxError(e.to_string()))?;
+        let books = books::open(database_url).await.map_err(OpenSandboxError)?;
         let post = Post::new(&config.webhook_url, config.webhook_secret, clock.clone());
         Ok(Arc::new(Self { books, post, public_url: config.public_url, clock }))
     }
@@ -89,8 +84,10 @@ impl Sandbox {
     }
 
     async fn errands(&self) -> Result<(), ProviderError> {
-        self.books.capture_due(self.clock.now()).await?;
-        for webhook in self.books.undelivered(ROUND_WEBHOOKS).await? {
+        let now = self.clock.now();
+        let mut webhooks = self.books.undelivered(now, ROUND_WEBHOOKS).await?;
+        webhooks.extend(self.books.capture_due(now).await?);
+        for webhook in webhooks {
             self.deliver(&webhook).await?;
         }
         Ok(())

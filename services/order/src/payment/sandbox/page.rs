@@ -59,7 +59,7 @@ async fn choose(
 /// Decides, and tells at once so that the buyer comes back to a shop that knows. If it is not heard,
 /// the errands tell again.
 async fn decide(sandbox: &Sandbox, entry: &Entry, fate: Fate) -> Result<(), ProviderError> {
-    if let Some(webhook) = sandbox.books.decide(entry, fate).await?
+    if let Some(webhook) = sandbox.books.decide(entry, fate, sandbox.clock.now()).await?
         && let Err(error) = sandbox.deliver(&webhook).await
     {
         tracing::warn!(%error, "a webhook was not heard; it comes again");

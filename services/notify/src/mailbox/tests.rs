@@ -1,0 +1,71 @@
+//! What every mailbox must do, tried on each.
+
+use std::sync::Arc;
+
+use contract::events::{Channel, Notice, Priority};
+use domain::{OrderId, UnixMillis};
+use futures_util::future::try_join_all;
+use service_kit::postgres::TestDatabase;
+
+use super::{Mailbox, open};
+
+fn notice(n: u32) -> Notice {
+    Notice {
+        id: format!("notice-{n}"),
+        channel: Channel::Sms,
+        priority: Priority::High,
+        buyer: "ann".parse().unwrap(),
+        order_id: OrderId::from_bytes([7; 16]),
+        subject: "Your lamp".into(),
+        body: "It is \"yours\".".into(),
+        created_at: UnixMillis(i64::from(n)),
+    }
+}
+
+async fn a_notice_delivered_twice_is_there_once(mailbox: Arc<dyn Mailbox>) {
+    mailbox.deliver(&[notice(1), notice(2)]).await.unwrap();
+    mailbox.deliver(&[notice(2), notice(3)]).await.unwrap();
+    mailbox.deliver(&[]).await.unwrap();
+    let ann = "ann".parse().unwrap();
+    assert_eq!(mailbox.of_buyer(&ann, 9).await.unwrap(), [notice(3), notice(2), notice(1)], "newest first");
+    assert_eq!(mailbox.of_buyer(&ann, 1).await.unwrap(), [notice(3)]);
+    assert_eq!(mailbox.of_buyer(&"bob".parse().unwrap(), 9).await.unwrap(), []);
+}
+
+async fn the_same_notices_from_all_sides_at_once_are_there_once(mailbox: Arc<dyn Mailbox>) {
+    let all: Vec<Notice> = (0..200).map(notice).collect();
+    let turned = |by: usize| [&all[by..], &all[..by]].concat();
+    let deliveries: Vec<_> = (0..8).map(|n| turned(n * 25)).collect();
+    try_join_all(deliveries.iter().map(|notices| mailbox.deliver(notices))).await.unwrap();
+    assert_eq!(mailbox.of_buyer(&"ann".parse().unwrap(), 999).await.unwrap().len(), 200);
+}
+
+macro_rules! on_both {
+    ($($rule:ident,)*) => {
+        mod in_a_file {
+            $(#[tokio::test]
+            async fn $rule() {
+                let folder = tempfile::tempdir().unwrap();
+                let url = format!("sqlite:{}", folder.path().join("m.db").display());
+                super::$rule(super::open(&url).await.unwrap()).await;
+            })*
+        }
+
+        mod on_a_server {
+            $(#[tokio::test]
+            #[ignore = "needs Postgres: cargo xtask test runs it"]
+            async fn $rule() {
+                let database = super::TestDatabase::create().await;
+                super::$rule(super::open(&database.url()).await.unwrap()).await;
+            })*
+        }
+    };
+}
+
+on_both!(a_notice_delivered_twice_is_there_once, the_same_notices_from_all_sides_at_once_are_there_once,);
+
+#[tokio::test]
+async fn an_unknown_scheme_is_named_and_nothing_else_of_the_url() {
+    let error = open("mysql://user:secret@host/db").await.err().unwrap().to_string();
+    assert!(error.contains("mysql") && !error.contains("secret"), "{error}");
+}

@@ -52,7 +52,7 @@ impl Engines {
         Self::start_with(durability, "")
     }
 
-    /// The same with more lines of the broker's configuration.
+    /// The same with more parameters of the broker (Erlang terms).
     pub(crate) fn start_with(durability: Durability, rabbitmq: &str) -> Outcome<Self> {
         let binaries = find::binaries()?;
         let home = Home::new()?;

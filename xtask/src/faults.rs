@@ -6,6 +6,7 @@
 //! numbers. A run without its effect proves nothing, and fails.
 
 mod catalogue;
+mod document;
 mod engines;
 mod evidence;
 mod high_availability;
@@ -36,6 +37,9 @@ pub(crate) struct Options {
     /// Print what there is, and run nothing.
     #[arg(long)]
     list: bool,
+    /// Write what was measured into docs/faults.md; with `--list`, only what is injected and expected.
+    #[arg(long)]
+    write: bool,
     /// Decides when within the storm faults strike.
     #[arg(long, default_value_t = 1)]
     seed: u32,
@@ -79,18 +83,18 @@ pub(crate) fn run(options: &Options) -> Outcome {
         for fault in &chosen {
             println!("{:24} {}\n{:24} expected: {}", fault.name, fault.injects, "", fault.expected);
         }
-        return Ok(());
+        return if options.write { document::refresh(chosen.into_iter()) } else { Ok(()) };
     }
     let mut failed = Vec::new();
-    let mut lines = Vec::new();
     for fault in &chosen {
         let told = run::all(fault, options.runs, options.seed);
-        println!("   {}", told.line);
-        lines.push(told.line);
+        println!("   {}", told.measured);
+        if options.write {
+            document::write(fault, &told.measured)?;
+        }
         if told.failures > 0 {
             failed.push(format!("{} ({} of {})", fault.name, told.failures, options.runs));
         }
     }
-    println!("\n== measured\n{}", lines.join("\n"));
     if failed.is_empty() { Ok(()) } else { Err(format!("faults that failed: {}", failed.join(", "))) }
 }

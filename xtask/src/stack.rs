@@ -35,7 +35,7 @@ pub(crate) struct Shape {
     pub(crate) settings: Vec<(String, String)>,
     /// Whether services reach their engines by proxies, so that the network can be broken.
     pub(crate) proxied: bool,
-    /// More lines of the broker's configuration.
+    /// More parameters of the broker (Erlang terms, `{name, value}, …`).
     pub(crate) rabbitmq: String,
     /// Whether Redis has a replica and sentinels, and RabbitMQ three nodes.
     pub(crate) highly_available: bool,

@@ -30,7 +30,7 @@ pub(crate) struct HighAvailability {
 
 impl HighAvailability {
     /// Starts them beside engines that run, and waits until they belong together.
-    pub(super) fn beside(engines: &Engines, configuration: &str) -> Outcome<Self> {
+    pub(super) fn beside(engines: &Engines, parameters: &str) -> Outcome<Self> {
         let (home, program) = (engines.home(), engines.redis.program());
         let replica = Redis::called("redis-replica", program, &home.folder("redis-replica")?)?;
         let mut replica = replica.following(&engines.redis);
@@ -45,7 +45,7 @@ impl HighAvailability {
         let mut nodes = Vec::new();
         for n in 2..=3 {
             let name = format!("rabbitmq-{n}");
-            let mut node = engines.rabbitmq.joining(&name, &home.folder(&name)?, configuration)?;
+            let mut node = engines.rabbitmq.joining(&name, &home.folder(&name)?, parameters)?;
             node.start()?;
             nodes.push(node);
         }

@@ -38,8 +38,9 @@ pub(crate) struct RabbitMq {
 }
 
 impl RabbitMq {
-    /// A node with these lines of configuration besides; not started yet.
-    pub(super) fn new(scripts: &Path, folder: &Path, configuration: &str) -> Outcome<Self> {
+    /// A node with these parameters of the `rabbit` application besides (Erlang terms, `{name, value}, …`);
+    /// not started yet.
+    pub(super) fn new(scripts: &Path, folder: &Path, parameters: &str) -> Outcome<Self> {
         let mapper_port = ports::free()?;
         let epmd = in_path("epmd").ok_or("epmd, Erlang's port mapper, is not installed")?;
         let recipe = Recipe::new(&epmd).arguments(["-port", &mapper_port.to_string()]);
@@ -47,32 +48,33 @@ impl RabbitMq {
         let listens = Box::new(move || TcpStream::connect(("127.0.0.1", mapper_port)).is_ok());
         let mapper = Server::new("epmd", recipe, folder.join("epmd.log"), listens);
         write_cookie(folder, &super::draw_hex(16)?)?;
-        let node = Self::node("rabbitmq", scripts, folder, configuration, mapper_port)?;
+        let node = Self::node("rabbitmq", scripts, folder, ("", parameters), mapper_port)?;
         Ok(Self { mapper: Some(mapper), ..node })
     }
 
     /// Another node of the same cluster, once this one runs.
-    pub(super) fn joining(&self, name: &str, folder: &Path, configuration: &str) -> Outcome<Self> {
+    pub(super) fn joining(&self, name: &str, folder: &Path, parameters: &str) -> Outcome<Self> {
         let cookie = fs::read_to_string(self.folder.join(COOKIE)).map_err(|e| format!("{COOKIE}: {e}"))?;
         write_cookie(folder, &cookie)?;
         let cluster = format!(
             "cluster_formation.peer_discovery_backend = classic_config\n\
-             cluster_formation.classic_config.nodes.1 = {}\n{configuration}",
+             cluster_formation.classic_config.nodes.1 = {}",
             self.node
         );
-        Self::node(name, &self.scripts, folder, &cluster, self.mapper_port)
+        Self::node(name, &self.scripts, folder, (&cluster, parameters), self.mapper_port)
     }
 
     fn node(
         name: &str,
         scripts: &Path,
         folder: &Path,
-        configuration: &str,
+        (configuration, parameters): (&str, &str),
         mapper_port: u16,
     ) -> Outcome<Self> {
         let (port, api_port) = (ports::free()?, ports::free()?);
         let node = format!("seckill-{port}@localhost");
         write_configuration(folder, port, api_port, configuration)?;
+        write(folder, "advanced.config", &format!("[{{rabbit, [{parameters}]}}].\n"))?;
         let variables = variables(folder, &node, mapper_port)?;
         let mut recipe = Recipe::new(&scripts.join("rabbitmq-server"));
         recipe.environment.clone_from(&variables);
@@ -136,19 +138,20 @@ fn speaks_amqp(port: u16) -> bool {
     talk().is_ok_and(|read| read > 0)
 }
 
+fn write(folder: &Path, name: &str, text: &str) -> Outcome {
+    let file = folder.join(name);
+    fs::write(&file, text).map_err(|e| format!("{}: {e}", file.display()))
+}
+
 fn write_configuration(folder: &Path, port: u16, api_port: u16, more: &str) -> Outcome {
-    let write = |name: &str, text: &str| {
-        fs::write(folder.join(name), text).map_err(|e| format!("{}: {e}", folder.join(name).display()))
-    };
     let text = format!(
         "listeners.tcp.1 = 127.0.0.1:{port}\nmanagement.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {api_port}\n\
          log.console = true\nlog.console.level = info\nlog.file = false\n{more}\n"
     );
-    write("rabbitmq.conf", &text)?;
+    write(folder, "rabbitmq.conf", &text)?;
     // Read instead of the machine's own.
-    write("rabbitmq-env.conf", "")?;
-    write("enabled_plugins", "[rabbitmq_management].\n")?;
-    Ok(())
+    write(folder, "rabbitmq-env.conf", "")?;
+    write(folder, "enabled_plugins", "[rabbitmq_management].\n")
 }
 
 /// The secret that nodes and tools show each other.
@@ -169,7 +172,7 @@ fn variables(folder: &Path, node: &str, mapper_port: u16) -> Outcome<Vec<(String
         ("RABBITMQ_NODENAME", node.to_owned()),
         ("RABBITMQ_DIST_PORT", dist_port.to_string()),
         ("RABBITMQ_CONFIG_FILE", path("rabbitmq")),
-        ("RABBITMQ_ADVANCED_CONFIG_FILE", path("advanced")),
+        ("RABBITMQ_ADVANCED_CONFIG_FILE", path("advanced.config")),
         ("RABBITMQ_CONF_ENV_FILE", path("rabbitmq-env.conf")),
         ("RABBITMQ_ENABLED_PLUGINS_FILE", path("enabled_plugins")),
         ("RABBITMQ_GENERATED_CONFIG_DIR", path("generated")),

@@ -34,7 +34,7 @@ fn highly_available() -> Shape {
 
 /// Two order services, and a broker that waits seconds for an acknowledgement instead of half an hour.
 fn impatient_broker() -> Shape {
-    let rabbitmq = "consumer_timeout = 5000\nchannel_tick_interval = 1000".to_owned();
+    let rabbitmq = "{consumer_timeout, 5000}, {channel_tick_interval, 1000}".to_owned();
     Shape { orders: 2, rabbitmq, ..plain() }
 }
 

@@ -130,6 +130,23 @@ impl Evidence {
         missing
     }
 
+    /// What was seen in these runs together, of effects that were seen at all.
+    pub(super) fn all_seen(runs: &[Self]) -> String {
+        let sum = |of: fn(&Self) -> f64| runs.iter().map(of).sum::<f64>();
+        let sums = [
+            ("connections broken", sum(|e| e.broken)),
+            ("503", sum(|e| e.busy)),
+            ("troubled publishes", sum(|e| e.troubled)),
+            ("redelivered or known", sum(|e| e.redelivered)),
+            ("fenced", sum(|e| e.fences)),
+            ("epochs", sum(|e| e.epochs)),
+            ("ledger away", sum(|e| e.outages)),
+            ("dead letters", sum(|e| e.dead)),
+        ];
+        let seen = sums.iter().filter(|(_, sum)| *sum > 0.0);
+        seen.map(|(name, sum)| format!("{name} {sum}")).collect::<Vec<_>>().join(", ")
+    }
+
     /// All of it, in a line.
     pub(super) fn text(&self) -> String {
         format!(

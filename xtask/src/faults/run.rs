@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Fault;
 use super::evidence::{Counters, Evidence};
 use super::scene::{Scene, Watch};
+use super::{Fault, document};
 use crate::engines::Durability;
 use crate::process::{Home, leashed};
 use crate::run::{Outcome, release, target, wait_for};
@@ -21,7 +21,7 @@ const SHOW_S_MAX: Duration = Duration::from_secs(15);
 pub(super) struct Told {
     pub(super) failures: u32,
     /// A line for people, and for the document.
-    pub(super) line: String,
+    pub(super) measured: String,
 }
 
 /// Runs it so many times, on one platform as long as all goes well.
@@ -42,20 +42,7 @@ pub(super) fn all(fault: &Fault, runs: u32, seed: u32) -> Told {
             }
         }
     }
-    Told { failures, line: line(fault, runs, &seen) }
-}
-
-fn line(fault: &Fault, runs: u32, seen: &[Evidence]) -> String {
-    let pauses = seen.iter().map(|e| e.pause.as_millis());
-    let (least, most) = (pauses.clone().min().unwrap_or(0), pauses.max().unwrap_or(0));
-    let flight = seen.iter().map(|e| e.in_flight).min().unwrap_or(0);
-    let accepted: usize = seen.iter().map(|e| e.accepted).sum();
-    format!(
-        "{:24} {} of {runs} counted, no promise broken in those; {accepted} accepted; at least {flight} under \
-         way; longest pause {least} to {most} ms",
-        fault.name,
-        seen.len()
-    )
+    Told { failures, measured: document::measured(runs, &seen) }
 }
 
 /// Leaves the logs of a failed run where they can be read.

@@ -8,7 +8,7 @@ mod lines;
 mod money;
 mod reading;
 
-pub(super) use bench::{Bench, HandClock, Hands, START};
+pub(super) use bench::{Bench, HandClock, Hands, START, buyer, id, order, sale};
 
 /// `for_store!(make)`: `make` is an async fn that answers a [`Bench`] over an empty store. What follows it
 /// in the call stands above every test.

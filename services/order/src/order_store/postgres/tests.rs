@@ -1,5 +1,8 @@
 //! The contract suite against a real server, and what only a database with many writers can get wrong.
 
+mod relays;
+mod replicas;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,6 +10,8 @@ use service_kit::postgres::TestDatabase;
 use sqlx::Executor;
 use sqlx::postgres::PgConnection;
 use tokio::sync::Mutex;
+
+use contract::events::EventKind;
 
 use super::super::contract_suite::{Bench, Hands, START, for_store};
 use super::PostgresStore;
@@ -41,6 +46,32 @@ impl Hands for StoppedClock {
             .execute(&mut *conn)
             .await
             .unwrap();
+    }
+}
+
+impl Bench {
+    fn database(&self) -> &TestDatabase {
+        self._files.downcast_ref().unwrap()
+    }
+
+    /// Where its database is.
+    fn url(&self) -> String {
+        self.database().url()
+    }
+
+    /// A connection past the stores.
+    async fn connect(&self) -> PgConnection {
+        self.database().connect().await
+    }
+
+    /// What is to be told, whoever holds it.
+    async fn told_to_anybody(&self) -> Vec<EventKind> {
+        let kinds: Vec<String> = sqlx::query_scalar("select kind from outbox order by seq")
+            .fetch_all(&mut self.connect().await)
+            .await
+            .unwrap();
+        let kind = |word: String| EventKind::ALL.into_iter().find(|k| k.routing_key() == word).unwrap();
+        kinds.into_iter().map(kind).collect()
     }
 }
 

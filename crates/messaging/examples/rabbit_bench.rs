@@ -50,12 +50,17 @@ async fn main() -> Outcome<()> {
 
     let (mut adapter_rates, mut bare_rates) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
+        let processor = processor_ms();
         let adapter = adapter(&broker, callers, lasting).await;
+        let adapter_us = each_us(processor, adapter, lasting);
         bare.purge(&lane_queue(0)).await?;
+        let processor = processor_ms();
         let confirmed = bare.confirms(callers, lasting).await?;
+        let bare_us = each_us(processor, confirmed, lasting);
         bare.purge(QUEUE).await?;
         say(&format!(
-            "round {round}: adapter {adapter}/s, bare {confirmed}/s, {} %",
+            "round {round}: adapter {adapter}/s, bare {confirmed}/s: {} %; \
+             this program's processor time for each: {adapter_us} us, bare {bare_us} us",
             adapter * 100 / confirmed.max(1)
         ))?;
         adapter_rates.push(adapter);
@@ -90,6 +95,20 @@ fn median(mut rates: Vec<u64>) -> u64 {
 fn rate(count: u64, since: Instant) -> u64 {
     let micros = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
     count.saturating_mul(1_000_000) / micros.max(1)
+}
+
+/// User and system time of this process so far.
+fn processor_ms() -> u64 {
+    // The kernel counts in hundredths of a second.
+    const TICK_MS: u64 = 10;
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<u64>().ok());
+    ticks.sum::<u64>() * TICK_MS
+}
+
+fn each_us(since_ms: u64, rate: u64, lasting: Duration) -> u64 {
+    (processor_ms() - since_ms) * 1_000 / rate.saturating_mul(lasting.as_secs()).max(1)
 }
 
 fn order(caller: usize, n: i64) -> OrderMessage {

@@ -77,6 +77,11 @@ fn a_mistake_in_the_library_is_found() {
         ("if tonumber(args[4]) ~= s.epoch then", "if tonumber(args[4]) > s.epoch then"),
         ("if #ids == 0 then", "if true then"),
         ("drafts[state] == mine and", ""),
+        (
+            "drafts[state] == mine and redis.call('HGET', draft, 'permission') == mine",
+            "redis.call('EXISTS', draft) == 1",
+        ),
+        ("  if expires_at > moment then", "  if false then"),
         ("s.changes = before == 0 and s.changes + 1 or s.changes", ""),
         ("s.free = math.max(s.total - s.reserved - s.settled, 0)", "s.free = s.free + units"),
         ("local refusal = #id == ID_LEN and closed", "local refusal = closed"),

@@ -2,19 +2,17 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use contract::internal::PutAllocation;
 use contract::lane::{FenceMessage, LaneMessage, OrderMessage};
-use domain::{BuyerId, Clock, Epoch, OrderId, OrderStatus, ReservationId, SaleId, UnixMillis};
+use domain::{BuyerId, Epoch, OrderId, OrderStatus, ReservationId, SaleId, UnixMillis};
 use futures_util::{StreamExt, stream};
-use order::order_store::{
-    Cancelled, Capture, CaptureOutcome, LateCommit, OrderStore, Provenance, Refunded, SqliteOptions,
-    SqliteStore,
-};
+use order::order_store::{Cancelled, Capture, CaptureOutcome, LateCommit, OrderStore, Provenance, Refunded};
 
-use super::ledger::{StockByEvents, Tables};
+use super::engine::Engine;
+use super::ledger::StockByEvents;
 use super::plan::{Race, Scores, Seed};
 
 const WAVE_ORDERS: u32 = 600;
@@ -22,14 +20,6 @@ const PRICE: i64 = 1_250;
 const PAY_WITHIN_S: u32 = 60;
 /// Calls at work at once.
 const CALLS_MAX: usize = 48;
-
-struct HandClock(AtomicI64);
-
-impl Clock for HandClock {
-    fn now(&self) -> UnixMillis {
-        UnixMillis(self.0.load(Ordering::SeqCst))
-    }
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Call {
@@ -45,14 +35,11 @@ type Done = (OrderId, Call, usize, bool);
 
 pub(crate) struct Arena {
     pub(crate) scores: Scores,
-    store: Arc<SqliteStore>,
-    clock: Arc<HandClock>,
+    engine: Engine,
     seed: Seed,
     stock: StockByEvents,
     captures: i64,
     made: u32,
-    tables: Tables,
-    _folder: tempfile::TempDir,
 }
 
 fn sale() -> SaleId {
@@ -64,13 +51,7 @@ fn buyer(order: OrderId) -> BuyerId {
 }
 
 impl Arena {
-    pub(crate) async fn open(seed: Seed) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(HandClock(AtomicI64::new(1_700_000_000_000)));
-        // Races are about order, not about power cuts: without the sync they are just faster.
-        let options = SqliteOptions { sync: false, ..SqliteOptions::default() };
-        let store =
-            SqliteStore::open(&folder.path().join("ledger.db"), options, clock.clone()).await.unwrap();
+    pub(crate) async fn open(engine: Engine, seed: Seed) -> Self {
         let put = PutAllocation {
             total: 1_000_000,
             total_version: 1,
@@ -79,11 +60,9 @@ impl Arena {
             per_user_limit: 1,
             pay_within_s: PAY_WITHIN_S,
         };
-        store.put_allocation(&sale(), &put).await.unwrap();
+        engine.store().put_allocation(&sale(), &put).await.unwrap();
         let (scores, stock) = (Scores::default(), StockByEvents::default());
-        let tables = Tables::open(&folder.path().join("ledger.db")).await;
-        let store = Arc::new(store);
-        Self { scores, store, clock, seed, stock, captures: 0, made: 0, tables, _folder: folder }
+        Self { scores, engine, seed, stock, captures: 0, made: 0 }
     }
 
     /// Commits a wave of orders and races each to its end.
@@ -98,19 +77,19 @@ impl Arena {
         ids.sort();
         let (early, late) = self.calls(&ids, &races);
         let stop = Arc::new(AtomicBool::new(false));
-        let timeout_job = tokio::spawn(expire_until(self.store.clone(), stop.clone()));
+        let timeout_job = tokio::spawn(expire_until(self.engine.stores[1].clone(), stop.clone()));
         self.race(early).await;
         // The deadline passes while calls are under way: whoever reads the clock first may win.
-        let tick = self.clock.clone();
+        let clock = self.engine.clock.clone();
         let deadline = tokio::spawn(async move {
             tokio::task::yield_now().await;
-            tick.0.fetch_add(i64::from(PAY_WITHIN_S) * 1000, Ordering::SeqCst);
+            clock.pass(i64::from(PAY_WITHIN_S) * 1000).await;
         });
         self.race(late).await;
         deadline.await.unwrap();
         let too_late = self.race(vec![(ids[0], Call::Cancel, 0)]).await;
         assert!(!too_late[0].3, "cancelled after the deadline");
-        self.store.expire(&ids).await.unwrap();
+        self.engine.store().expire(&ids).await.unwrap();
         stop.store(true, Ordering::SeqCst);
         timeout_job.await.unwrap();
         self.judge(&ids, &races).await;
@@ -120,7 +99,7 @@ impl Arena {
     }
 
     async fn commit_wave(&mut self) -> Vec<OrderId> {
-        let now = self.clock.now();
+        let now = self.engine.clock.now().await;
         let orders: Vec<OrderId> = (0..WAVE_ORDERS)
             .map(|_| {
                 self.made += 1;
@@ -142,7 +121,7 @@ impl Arena {
                 })
             })
             .collect();
-        assert_eq!(self.store.commit_batch(&batch).await.unwrap().taken, u64::from(WAVE_ORDERS));
+        assert_eq!(self.engine.store().commit_batch(&batch).await.unwrap().taken, u64::from(WAVE_ORDERS));
         orders
     }
 
@@ -168,8 +147,9 @@ impl Arena {
     async fn race(&mut self, calls: Vec<Plan>) -> Vec<Done> {
         self.captures += i64::try_from(calls.iter().filter(|c| c.1 == Call::Pay).count()).unwrap();
         stream::iter(calls)
-            .map(|plan| {
-                let store = self.store.clone();
+            .enumerate()
+            .map(|(n, plan)| {
+                let store = self.engine.stores[n % 2].clone();
                 async move { tokio::spawn(call(store, plan)).await.unwrap() }
             })
             .buffer_unordered(CALLS_MAX)
@@ -179,7 +159,7 @@ impl Arena {
 
     /// Counts the winners of the races for the unpaid order.
     async fn judge(&mut self, ids: &[OrderId], races: &HashMap<OrderId, Race>) {
-        let statuses = self.tables.statuses(ids[0]).await;
+        let statuses = self.engine.tables.statuses(ids[0]).await;
         for id in ids {
             let (race, status) = (races[id], statuses[id]);
             let second_won = match (race, status) {
@@ -196,7 +176,7 @@ impl Arena {
     /// Two operators refund every other paid order at once.
     async fn refunds(&mut self, ids: &[OrderId]) {
         let mut calls = Vec::new();
-        let statuses = self.tables.statuses(ids[0]).await;
+        let statuses = self.engine.tables.statuses(ids[0]).await;
         for id in ids {
             if statuses[id] == OrderStatus::Paid && self.seed.below(4) > 0 {
                 calls.extend([(*id, Call::Refund, 0), (*id, Call::Refund, 1)]);
@@ -214,7 +194,7 @@ impl Arena {
     /// Late payments whose reservation is being fenced.
     async fn late_payments(&mut self) {
         let mut calls = Vec::new();
-        for work in self.store.late_work(WAVE_ORDERS).await.unwrap() {
+        for work in self.engine.store().late_work(WAVE_ORDERS).await.unwrap() {
             calls.extend([(work.order.id, Call::CommitLate, 0), (work.order.id, Call::FenceLate, 1)]);
         }
         self.seed.shuffle(&mut calls);
@@ -222,28 +202,30 @@ impl Arena {
         for (_, _, _, paid) in done.into_iter().filter(|done| done.1 == Call::CommitLate) {
             self.scores.count(Race::LatePayFence, !paid);
         }
-        assert_eq!(self.store.late_work(1).await.unwrap(), [], "every late payment has its answer");
+        assert_eq!(self.engine.store().late_work(1).await.unwrap(), [], "every late payment has its answer");
     }
 
     async fn hear(&mut self) {
-        loop {
-            let rows = self.store.outbox(500).await.unwrap();
-            if rows.is_empty() {
-                return;
+        for store in &self.engine.stores {
+            loop {
+                let rows = store.outbox(500).await.unwrap();
+                if rows.is_empty() {
+                    break;
+                }
+                rows.iter().for_each(|row| self.stock.hear(row));
+                let seqs: Vec<i64> = rows.iter().map(|row| row.seq).collect();
+                store.outbox_told(&seqs).await.unwrap();
             }
-            rows.iter().for_each(|row| self.stock.hear(row));
-            let seqs: Vec<i64> = rows.iter().map(|row| row.seq).collect();
-            self.store.outbox_told(&seqs).await.unwrap();
         }
     }
 
     /// Money balances to zero, stock is exact, and the ledger's own audit agrees.
     pub(crate) async fn assert_even(&self) {
-        assert_eq!(self.store.audit().await.unwrap(), []);
-        let (captured, kept, back) = self.tables.money().await;
+        assert_eq!(self.engine.store().audit().await.unwrap(), []);
+        let (captured, kept, back) = self.engine.tables.money().await;
         assert_eq!(captured, self.captures * PRICE, "every capture is recorded");
         assert_eq!(captured - kept - back, 0, "captured {captured}, kept {kept}, paid back {back}");
-        let allocation = self.store.allocation(&sale()).await.unwrap().unwrap();
+        let allocation = self.engine.store().allocation(&sale()).await.unwrap().unwrap();
         assert_eq!(self.stock.held(), allocation.guard.taken as usize, "stock by events, and by the ledger");
         assert_eq!(allocation.counts.pending_payment, 0);
     }
@@ -252,7 +234,7 @@ impl Arena {
 type Plan = (OrderId, Call, usize);
 
 /// The timeout job, as any replica runs it.
-async fn expire_until(store: Arc<SqliteStore>, stop: Arc<AtomicBool>) {
+async fn expire_until(store: Arc<dyn OrderStore>, stop: Arc<AtomicBool>) {
     while !stop.load(Ordering::SeqCst) {
         let due: Vec<OrderId> = store.overdue(100).await.unwrap().into_iter().map(|o| o.id).collect();
         if due.is_empty() {
@@ -263,7 +245,7 @@ async fn expire_until(store: Arc<SqliteStore>, stop: Arc<AtomicBool>) {
     }
 }
 
-async fn call(store: Arc<SqliteStore>, (id, call, who): Plan) -> Done {
+async fn call(store: Arc<dyn OrderStore>, (id, call, who): Plan) -> Done {
     let reference = format!("pay-{id}");
     let won = match call {
         Call::Pay => {

@@ -185,6 +185,9 @@ pub struct Gate {
     pub opens_at: i64,
     /// First moment after selling.
     pub ends_at: i64,
+    /// Whether buyers are let in through `/api/v1/sales/{sale}/waiting-room`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub room: bool,
     /// From opening to end only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buy: Option<String>,
@@ -196,6 +199,89 @@ impl Gate {
     pub fn shows_path(state: SaleState) -> bool {
         matches!(state, SaleState::Open | SaleState::Paused | SaleState::SoldOut)
     }
+}
+
+/// The body of `POST {buy}/tickets`, read only where the sale's rules ask for something.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TicketRequest {
+    /// To a challenge that was given with `proof_required`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
+    /// From the sale's waiting room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass: Option<String>,
+}
+
+/// What a sale asks for before it gives a ticket.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ProofWanted {
+    /// Opaque; good once, for this buyer and sale.
+    pub challenge: String,
+    /// Leading zero bits that SHA-256 of `challenge:solution` must have.
+    pub bits: u8,
+    /// An SVG image whose digits are the answer, if one is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub captcha: Option<String>,
+}
+
+/// The answer to [`ProofWanted`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proof {
+    /// As it was given.
+    pub challenge: String,
+    /// Any text of at most 32 bytes that does it.
+    pub solution: String,
+    /// The captcha's answer, if one is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub captcha: Option<String>,
+}
+
+/// `GET /api/v1/sales/{sale}/waiting-room`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WaitingRoom {
+    /// SHA-256 of the draw's seed, in hex.
+    pub commitment: String,
+    /// The seed, in hex, once the sale has opened: a buyer's lot is the first 8 bytes of HMAC-SHA-256 of
+    /// the buyer's name under it, and the smaller comes first.
+    pub seed: Option<String>,
+    /// How many wait at this gateway.
+    pub waiting: u32,
+    /// How many this gateway lets in per second.
+    pub admit_per_s: u32,
+}
+
+/// `POST /api/v1/sales/{sale}/waiting-room`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TakePlace {
+    /// The place that was taken before, if one was: it is given back, at any gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+}
+
+/// Where a buyer stands in a waiting room: the answer, and the data of its events.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct WaitingPlace {
+    /// Opaque: keep it, to get the place back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// The sale's state: `sold_out` is told to everybody at once.
+    pub state: String,
+    /// 1 is next; null before the draw, and once let in.
+    pub position: Option<u32>,
+    /// Seconds until then, at the room's pace.
+    pub wait_s: Option<u32>,
+    /// Let in: goes into the ticket request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass: Option<String>,
+    /// When that ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass_ends_at: Option<i64>,
+    /// This gateway does not know the buyer: take the place again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_lost: bool,
 }
 
 /// `POST {buy}/tickets`.

@@ -44,6 +44,10 @@ codes! {
     NotOpen = 403 "not_open" "The sale has not opened yet";
     /// The operator holds the sale.
     Paused = 403 "paused" "The sale is paused";
+    /// The sale asks for a proof, and the request has none that holds.
+    ProofRequired = 403 "proof_required" "Solve the challenge first";
+    /// The sale lets buyers in through its waiting room.
+    WaitingRoom = 403 "waiting_room" "Wait for your turn first";
     /// No such route.
     NotFound = 404 "not_found" "There is nothing here";
     /// No such sale.
@@ -109,6 +113,9 @@ pub struct Problem {
     /// `not_enough` only: how many units are free.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub available: Option<u32>,
+    /// `proof_required` only: the challenge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<crate::api::ProofWanted>,
 }
 
 impl Problem {
@@ -122,6 +129,7 @@ impl Problem {
             status: code.status(),
             detail: detail.into(),
             available: None,
+            proof: None,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::events::SaleNews;
+use domain::SaleState;
 use messaging::{EventBus, QueueError};
 use service_kit::health::Health;
 use service_kit::telemetry::Metrics;
@@ -21,6 +22,8 @@ const PROBE_EVERY_MS: u64 = 400;
 const PING_EVERY_MS: u64 = 500;
 /// Between two rounds of forgetting.
 const TIDY_EVERY_MS: u64 = 50;
+/// Between two rounds of letting buyers in from waiting rooms.
+const LET_IN_EVERY_MS: u64 = 50;
 /// After the bus or inventory could not be reached.
 const RETRY_AFTER_MS: u64 = 200;
 
@@ -166,6 +169,31 @@ pub(crate) async fn heal_flags(gateway: Arc<Gateway>) {
     }
 }
 
+/// Lets buyers in from the waiting rooms, for ever.
+pub(crate) async fn let_in(gateway: Arc<Gateway>) {
+    let mut ticks = every(LET_IN_EVERY_MS);
+    for round in 0_u64.. {
+        ticks.tick().await;
+        let now = gateway.clock.now();
+        let (mut waiting, mut entered) = (0, 0);
+        for sale in gateway.catalogue.listing().sales() {
+            let Some(rules) = sale.terms().sale.rules.waiting_room else { continue };
+            let is_open = async {
+                let view = gateway.view(sale).await;
+                view.is_ok_and(|view| view.state() == SaleState::Open)
+            };
+            let is_selling = !sale.is_sold_out() && is_open.await;
+            entered += sale.room.let_in(rules, is_selling, now);
+            if round % (1000 / LET_IN_EVERY_MS) == 0 {
+                sale.room.tidy(now);
+            }
+            waiting += sale.room.waiting();
+        }
+        gateway.measures.room_entered.increment(entered as u64);
+        gateway.measures.room_waiting.set(f64::from(u32::try_from(waiting).unwrap_or(u32::MAX)));
+    }
+}
+
 /// Forgets what has ended, for ever.
 pub(crate) async fn tidy(gateway: Arc<Gateway>, metrics: Metrics) {
     const ROUNDS_PER_SECOND: usize = 20;
@@ -183,6 +211,10 @@ pub(crate) async fn tidy(gateway: Arc<Gateway>, metrics: Metrics) {
                 keys.set(f64::from(u32::try_from(tracked).unwrap_or(u32::MAX)));
                 evictions.absolute(evicted);
             }
+            let listing = gateway.catalogue.listing();
+            let rooms = listing.sales().iter().map(|sale| sale.bulkhead.room());
+            let least = rooms.min().unwrap_or(gateway.limits.sale_concurrency_max);
+            gateway.measures.least_share.set(f64::from(u32::try_from(least).unwrap_or(u32::MAX)));
             let streams = u32::try_from(gateway.watchers.open()).unwrap_or(u32::MAX);
             gateway.measures.streams.set(f64::from(streams));
             metrics.upkeep();

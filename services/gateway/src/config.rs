@@ -49,6 +49,8 @@ pub struct Limits {
     pub keys_max: usize,
     /// Purchase requests of one sale at work at once.
     pub sale_concurrency_max: usize,
+    /// How long a purchase should take; a sale whose purchases take longer is given less to do at once.
+    pub latency_target: Duration,
     /// Messages in a sale's lane above which nothing more is reserved.
     pub lane_high_water: u64,
     /// Open event streams at most.
@@ -116,6 +118,7 @@ impl Config {
                 address: rate(settings, "SECKILL_ADDRESS_LIMIT")?,
                 keys_max: size("SECKILL_LIMIT_KEYS_MAX", 100_000_000)?,
                 sale_concurrency_max: size("SECKILL_SALE_CONCURRENCY_MAX", 1_000_000)?,
+                latency_target: settings.millis("SECKILL_LATENCY_TARGET_MS", 10, 600_000)?,
                 lane_high_water: settings.number("SECKILL_LANE_HIGH_WATER", 1, 1_000_000_000)?,
                 streams_max: size("SECKILL_STREAMS_MAX", 1_000_000)?,
                 body_timeout: settings.millis("SECKILL_BODY_TIMEOUT_MS", 10, 600_000)?,

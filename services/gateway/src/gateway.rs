@@ -8,11 +8,13 @@ use domain::{BuyerId, Clock};
 use messaging::{DeadLetters, OrderQueue};
 use service_kit::http::RequestIds;
 use stock::{SaleView, StockStore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::AuditLog;
 use crate::catalogue::Catalogue;
 use crate::config::{Config, Limits};
+use crate::entry::{Digits, Proofs};
 use crate::identity::Identity;
 use crate::limits::{KeyedLimit, LimitMaker, Proxies, Standing, address_key, buyer_at_sale_key, buyer_key};
 use crate::measure::Measures;
@@ -47,6 +49,9 @@ pub struct Gateway {
     pub(crate) buyer_limit: Option<KeyedLimit>,
     pub(crate) address_limit: Option<KeyedLimit>,
     pub(crate) proxies: Proxies,
+    pub(crate) proofs: Proofs,
+    /// Streams of waiting rooms.
+    pub(crate) room_streams: Arc<Semaphore>,
     pub(crate) accepted: Accepted,
     pub(crate) flights: Flights,
     pub(crate) decisions: Decisions,
@@ -58,6 +63,8 @@ pub struct Gateway {
     pub(crate) catalogue_wanted: tokio::sync::Notify,
     pub(crate) pages: routes::pages::Pages,
     pub(crate) page_cache: PageCache,
+    /// What documents the API.
+    pub(crate) openapi: Document,
     /// Cancelled when the gateway stops: streams end by it.
     pub(crate) stopping: CancellationToken,
 }
@@ -91,6 +98,8 @@ impl Gateway {
             address_limit: limit_maker.per_address(limits.address),
             limit_maker,
             proxies: config.proxies.clone(),
+            proofs: Proofs::new(Arc::new(Digits)),
+            room_streams: Arc::new(Semaphore::new(limits.streams_max)),
             accepted: Accepted::new(config.ticket_ttl + Duration::from_secs(REMEMBER_SLACK_S)),
             flights: Flights::default(),
             decisions: Decisions::default(),
@@ -101,6 +110,7 @@ impl Gateway {
             catalogue_wanted: tokio::sync::Notify::new(),
             pages: routes::pages::Pages::new(),
             page_cache: PageCache::new(config.page_cache_bytes),
+            openapi: routes::openapi::ready(&routes::operations(config.demo)),
             stopping,
         }
     }

@@ -9,6 +9,7 @@ mod background;
 mod catalogue;
 mod config;
 mod cors;
+mod entry;
 mod front_door;
 mod gateway;
 pub mod identity;
@@ -40,6 +41,7 @@ pub use audit::AuditLog;
 pub use config::{Config, Limits};
 pub use contract::rules::Rate;
 pub use cors::{Cors, OriginError};
+pub use entry::{Captcha, Digits};
 pub use limits::{NetworkError, Proxies, Standing};
 
 use background::needs;
@@ -93,6 +95,7 @@ pub async fn serve(config: Config, deps: Deps, listeners: Listeners, shutdown: C
     tasks.spawn(background::sample_lanes(gateway.clone(), deps.health.clone()));
     tasks.spawn(background::ping_stock(gateway.clone(), deps.health.clone()));
     tasks.spawn(background::heal_flags(gateway.clone()));
+    tasks.spawn(background::let_in(gateway.clone()));
     tasks.spawn(background::tidy(gateway.clone(), deps.metrics.clone()));
     if let Some(provider) = gateway.identity.provider() {
         tasks.spawn(identity::provider::keep(provider, deps.health.clone()));

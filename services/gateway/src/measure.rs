@@ -40,6 +40,12 @@ pub(crate) struct Measures {
     pub limit_keys: [Gauge; 2],
     /// Keys those limits gave up before their time, their table being full.
     pub limit_evictions: [Counter; 2],
+    /// The smallest share that any sale has now: below the setting, load is being shed.
+    pub least_share: Gauge,
+    /// Buyers in waiting rooms.
+    pub room_waiting: Gauge,
+    /// Buyers let in from them.
+    pub room_entered: Counter,
     /// Sales whose sold-out flag is set.
     pub sold_out: Gauge,
 }
@@ -64,6 +70,9 @@ impl Measures {
             streams: gauge!("gateway_event_streams"),
             limit_keys: [keys("buyer"), keys("address")],
             limit_evictions: [evictions("buyer"), evictions("address")],
+            least_share: gauge!("gateway_sale_share_least"),
+            room_waiting: gauge!("gateway_waiting_room_buyers"),
+            room_entered: counter!("gateway_waiting_room_let_in_total"),
             sold_out: gauge!("gateway_sales_flagged_sold_out"),
         }
     }

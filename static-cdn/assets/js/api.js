@@ -65,6 +65,7 @@ export const post = (path, body, options) => request("POST", path, { ...options,
 export const paths = {
   sales: "/api/v1/sales",
   sale: (sale) => `/api/v1/sales/${id(sale)}`,
+  room: (sale) => `/api/v1/sales/${id(sale)}/waiting-room`,
   gate: (sale) => `/api/v1/sales/${id(sale)}/gate`,
   order: (order) => `/api/v1/orders/${id(order)}`,
   orders: (after, limit = 20) => `/api/v1/orders?limit=${limit}${after ? `&after=${id(after)}` : ""}`,

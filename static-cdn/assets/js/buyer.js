@@ -2,6 +2,7 @@
 // from and carries out what its buttons ask for; `changed()` is called whenever a fact is new.
 
 import { get, paths, post } from "./api.js";
+import { enter } from "./entry.js";
 import { followOrder } from "./order-stream.js";
 import { purchase, ticketStore } from "./purchase.js";
 import { followsGate } from "./refusal-view.js";
@@ -36,11 +37,16 @@ export function createBuyer({ sale, session, gate, clock, changed }) {
       return { ok: false, status, code, body: null, retryAfterMs: 0 };
     };
     return {
-      ticket: () => onPath("tickets"),
+      ticket: () => enter({ ask: (body) => onPath("tickets", body), sale, ...signed(), onPlace }),
       order: (ticket, quantity) => onPath("orders", { ticket, quantity }),
       find: (id) => get(paths.order(id), signed()),
       freshPath: () => gate.refresh(),
     };
+  }
+
+  function onPlace(place) {
+    const where = place.state === "sold_out" ? "Sold out for now; your place is kept." : place.position ? `You are number ${place.position} in line, about ${place.wait_s} s to go.` : "You are in the waiting room. The draw is at the opening.";
+    set({ note: place.pass ? "" : where });
   }
 
   async function buy(quantity) {

@@ -49,6 +49,8 @@ const VIEWS = {
     primary: TRY_AGAIN,
   }),
   sold_out: state("bag", "Sold out, for now", "Someone was a moment quicker. Units that stay unpaid come back on sale; keep this page open, it notices by itself.", "Sold out"),
+  waiting_room: () => ({ tone: "wait", icon: "crowd", title: "The waiting room is closed", text: "There is no place in line just now. Trying again takes the next one.", primary: TRY_AGAIN }),
+  proof_required: () => ({ tone: "warn", icon: "cross", title: "That was not right", text: "The shop asks everybody for a small proof during the rush. Trying again brings a new one.", primary: TRY_AGAIN }),
   paused: state("pause", "Paused for a moment", "The shop has stopped the sale for now. Stay here: this page goes on by itself when the sale does.", "Paused"),
   not_open: state("clock", "Not open yet", "A blink too early. The button wakes up by itself.", "Not open yet"),
   ended: state("flag", "This sale has ended", "It closed just now.", "Ended"),

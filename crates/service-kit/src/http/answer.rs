@@ -16,13 +16,15 @@ pub struct ApiError {
     pub retry_after_s: u64,
     /// `not_enough` only.
     pub available: Option<u32>,
+    /// `proof_required` only.
+    pub proof: Option<Box<contract::api::ProofWanted>>,
 }
 
 impl ApiError {
     /// The error with this code and detail.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), retry_after_s: 1, available: None }
+        Self { code, detail: detail.into(), retry_after_s: 1, available: None, proof: None }
     }
 
     /// With this `Retry-After`.
@@ -42,7 +44,8 @@ impl ApiError {
     /// The problem document.
     #[must_use]
     pub fn problem(&self) -> Problem {
-        Problem { available: self.available, ..Problem::new(self.code, self.detail.clone()) }
+        let proof = self.proof.as_deref().cloned();
+        Problem { available: self.available, proof, ..Problem::new(self.code, self.detail.clone()) }
     }
 }
 

@@ -27,6 +27,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for StrictJson<T> {
 
 /// Parses a strict JSON body.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    // serde takes a list of an object's fields for the object; the contract does not.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(ApiError::new(Code::BadRequest, "The body is not as documented: expected an object."));
+    }
     serde_json::from_slice(body)
         .map_err(|e| ApiError::new(Code::BadRequest, format!("The body is not as documented: {e}.")))
 }

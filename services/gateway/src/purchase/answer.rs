@@ -78,6 +78,7 @@ impl Refusal {
     fn detail(self) -> &'static str {
         match self.code {
             Code::Unauthenticated => "This needs a bearer token that has not ended.",
+            Code::WaitingRoom => "Take a place at the sale's waiting-room, and bring its pass.",
             Code::NotOpen => "Watch the sale's gate: it shows the moment and the state.",
             Code::Paused => "The sale is held for a moment. Watch its gate.",
             Code::UnknownPath => "A buy path is found in its sale's gate, from opening to end.",

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use contract::Code;
 use contract::api::BODY_BYTES_MAX;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
 use service_kit::http::ApiError;
 
 /// Reads a body of at most [`BODY_BYTES_MAX`] bytes.
@@ -49,6 +50,20 @@ pub async fn buffered(request: Request, wait: Duration) -> Result<Request, ApiEr
     let (parts, body) = request.into_parts();
     let body = read(&parts.headers, body, wait).await?;
     Ok(Request::from_parts(parts, Body::from(body)))
+}
+
+/// A JSON object of this type. serde takes a list of its fields for the same; the contract does not.
+///
+/// # Errors
+/// 400, with what is wrong.
+pub fn object<T: DeserializeOwned>(text: &[u8]) -> Result<T, ApiError> {
+    let bad = |why: &dyn std::fmt::Display| {
+        ApiError::new(Code::BadRequest, format!("The body is not as documented: {why}."))
+    };
+    if text.trim_ascii_start().first() == Some(&b'[') {
+        return Err(bad(&"expected an object"));
+    }
+    serde_json::from_slice(text).map_err(|e| bad(&e))
 }
 
 /// Whether the request says itself that its body is too large.

@@ -87,7 +87,7 @@ async fn purchase(gateway: &Gateway, slug: &str, step: Step, caller: &Caller<'_>
         return limited.unwrap_or(Refusal::new(unknown)).into();
     };
     let answer = match step {
-        Step::Ticket => tickets::issue(gateway, &sale, caller).await,
+        Step::Ticket => tickets::issue(gateway, &sale, caller, body).await,
         Step::Order => orders::place(gateway, &sale, caller, body).await,
     };
     answer.unwrap_or_else(|refusal| refusal)

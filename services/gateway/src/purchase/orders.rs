@@ -39,8 +39,7 @@ async fn wish(gateway: &Gateway, caller: &Caller<'_>, body: Body) -> Result<Plac
         return Err(ApiError::new(Code::UnsupportedMediaType, "Send content-type: application/json."));
     }
     let body = body::read(caller.headers, body, gateway.limits.body_timeout).await?;
-    serde_json::from_slice(&body)
-        .map_err(|e| ApiError::new(Code::BadRequest, format!("The body is not as documented: {e}.")))
+    body::object(&body)
 }
 
 struct Request<'a> {
@@ -121,8 +120,7 @@ impl Request<'_> {
                         return self.present(&claims, known).await;
                     }
                     let units = self.units().ok_or(Refusal::new(Code::InvalidQuantity))?;
-                    let _share =
-                        self.sale.bulkhead.try_acquire().map_err(|_| Refusal::new(Code::Overloaded))?;
+                    let _share = self.sale.bulkhead.enter().ok_or(Refusal::new(Code::Overloaded))?;
                     let purchase = Purchase::new(self.gateway, self.sale, &claims, units);
                     let answer = purchase.commit().await;
                     lead.land(&answer);

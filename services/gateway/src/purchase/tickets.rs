@@ -1,5 +1,6 @@
 //! `POST {buy}/tickets`.
 
+use axum::body::Body;
 use contract::Code;
 use contract::api::TicketIssued;
 use domain::OrderId;
@@ -11,7 +12,12 @@ use crate::sale::Sale;
 use crate::tickets::Claims;
 
 /// Issues a ticket: a new one each time, bound to its buyer and to the sale's stock state.
-pub(super) async fn issue(gateway: &Gateway, sale: &Sale, caller: &Caller<'_>) -> Result<Answer, Answer> {
+pub(super) async fn issue(
+    gateway: &Gateway,
+    sale: &Sale,
+    caller: &Caller<'_>,
+    body: Body,
+) -> Result<Answer, Answer> {
     if body::announces_too_much(caller.headers) {
         return Err(Refusal::new(Code::TooLarge).into());
     }
@@ -24,6 +30,7 @@ pub(super) async fn issue(gateway: &Gateway, sale: &Sale, caller: &Caller<'_>) -
     }
     let buyer = gateway.identify(caller)?;
     gateway.hold_buyer_limit(caller, sale, &buyer)?;
+    gateway.hold_entry(caller, sale, &buyer, body).await?;
     gateway.hold_sale_limit(caller, sale)?;
     gateway.hold_high_water(sale)?;
     let claims = Claims {

@@ -4,11 +4,13 @@ pub(crate) mod admin;
 mod demo;
 pub(crate) mod document;
 mod events;
+pub(crate) mod openapi;
 mod orders;
 pub(crate) mod pages;
 mod pay;
 mod payments;
 mod sales;
+mod waiting_room;
 
 pub(crate) use sales::gate_of as gate;
 
@@ -17,39 +19,118 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use contract::Code;
 use domain::BuyerId;
 use service_kit::http::{ApiError, problem_fallbacks};
 
 use crate::gateway::Gateway;
 
+use openapi::{Operation, op};
+
 type Shared = axum::extract::State<Arc<Gateway>>;
+
+/// A path, what serves it, and how that is documented.
+type Route = (&'static str, MethodRouter<Arc<Gateway>>, Vec<Operation>);
+
+/// Everything on the public listener but the purchase path: routes and documentation in one table, so that
+/// neither can be without the other.
+fn table(demo: bool) -> Vec<Route> {
+    const HTML: &str = "text/html";
+    const STREAM: &str = "text/event-stream";
+    let page = |name, summary, statuses| op("get", name, summary, statuses).answering(HTML);
+    let mut all: Vec<Route> = vec![
+        ("/", get(pages::index), vec![page("home", "The shop.", &[200, 304])]),
+        ("/s/{sale}", get(pages::sale), vec![page("salePage", "A sale's page.", &[200, 304, 404])]),
+        ("/assets/{*path}", get(pages::asset), vec![page("asset", "A file of the pages.", &[200, 304, 404])]),
+        ("/api/openapi.json", get(openapi::show), vec![op("get", "openapi", "This document.", &[200, 304])]),
+        ("/api/v1/sales", get(sales::list), vec![op("get", "listSales", "All sales.", &[200, 304])]),
+        ("/api/v1/sales/{sale}", get(sales::one), vec![op("get", "getSale", "A sale.", &[200, 304, 404])]),
+        (
+            "/api/v1/sales/{sale}/gate",
+            get(sales::gate),
+            vec![op("get", "getGate", "A sale's gate.", &[200, 404])],
+        ),
+        (
+            "/api/v1/sales/{sale}/waiting-room",
+            get(waiting_room::show).post(waiting_room::enter),
+            vec![
+                op("get", "getWaitingRoom", "How the draw is made.", &[200, 404]),
+                op("post", "takePlace", "A place in the line.", &[200, 400, 401, 404, 410, 413, 415])
+                    .signed()
+                    .takes("TakePlace"),
+            ],
+        ),
+        (
+            "/api/v1/sales/{sale}/waiting-room/events",
+            get(waiting_room::stream),
+            vec![op("get", "followPlace", "How it moves.", &[200, 401, 404]).signed().answering(STREAM)],
+        ),
+        (
+            "/api/v1/orders",
+            get(orders::list),
+            vec![op("get", "listOrders", "Own orders.", &[200, 400, 401]).signed()],
+        ),
+        (
+            "/api/v1/orders/{id}",
+            get(orders::one),
+            vec![op("get", "getOrder", "An order.", &[200, 401, 404]).signed()],
+        ),
+        (
+            "/api/v1/orders/{id}/events",
+            get(events::stream),
+            vec![
+                op("get", "followOrder", "Its status as it changes.", &[200, 401, 404])
+                    .signed()
+                    .answering(STREAM),
+            ],
+        ),
+    ];
+    all.extend(acts());
+    if demo {
+        all.extend(demo_routes());
+    }
+    all
+}
+
+/// What changes something.
+fn acts() -> Vec<Route> {
+    const ACT: &[u16] = &[200, 400, 401, 404, 409, 413];
+    let act = |name, summary| vec![op("post", name, summary, ACT).signed()];
+    let pay = op("get", "payPage", "The payment sandbox's page.", &[200, 404]).answering("text/html");
+    let paid = op("post", "pay", "Its buttons.", &[200, 303, 400, 404, 413, 415]).answering("text/html");
+    let webhook =
+        op("post", "webhook", "A payment provider's word.", &[200, 400, 401, 413, 415]).takes("Webhook");
+    vec![
+        ("/api/v1/orders/{id}/payment", post(orders::payment), act("startPayment", "Starts the payment.")),
+        ("/api/v1/orders/{id}/cancel", post(orders::cancel), act("cancelOrder", "Cancels the order.")),
+        ("/api/v1/payments/webhook", post(payments::webhook), vec![webhook]),
+        ("/pay/{reference}", get(pay::page).post(pay::act), vec![pay, paid]),
+    ]
+}
+
+/// The demo's own.
+fn demo_routes() -> Vec<Route> {
+    let login = op("post", "demoLogin", "A token.", &[200, 400, 413, 415]).takes("DemoLogin");
+    let mailbox = op("get", "demoMailbox", "Notices.", &[200, 401]).signed();
+    vec![
+        ("/api/v1/demo/login", post(demo::login), vec![login]),
+        ("/api/v1/demo/mailbox", get(demo::mailbox), vec![mailbox]),
+    ]
+}
 
 /// Everything on the public listener but the purchase path and the gates.
 pub(crate) fn public(gateway: &Arc<Gateway>, demo: bool) -> Router {
-    let router = Router::new()
-        .route("/", get(pages::index))
-        .route("/s/{sale}", get(pages::sale))
-        .route("/assets/{*path}", get(pages::asset))
-        .route("/api/v1/sales", get(sales::list))
-        .route("/api/v1/sales/{sale}", get(sales::one))
-        .route("/api/v1/sales/{sale}/gate", get(sales::gate))
-        .route("/api/v1/orders", get(orders::list))
-        .route("/api/v1/orders/{id}", get(orders::one))
-        .route("/api/v1/orders/{id}/events", get(events::stream))
-        .route("/api/v1/orders/{id}/payment", post(orders::payment))
-        .route("/api/v1/orders/{id}/cancel", post(orders::cancel))
-        .route("/api/v1/payments/webhook", post(payments::webhook))
-        .route("/pay/{reference}", get(pay::page).post(pay::act));
-    let router = if demo {
-        router
-            .route("/api/v1/demo/login", post(demo::login))
-            .route("/api/v1/demo/mailbox", get(demo::mailbox))
-    } else {
-        router
-    };
+    let router =
+        table(demo).into_iter().fold(Router::new(), |router, (path, serves, _)| router.route(path, serves));
     problem_fallbacks(router).with_state(gateway.clone())
+}
+
+/// Every operation of the public listener.
+pub(crate) fn operations(demo: bool) -> Vec<(&'static str, Operation)> {
+    let routes =
+        table(demo).into_iter().flat_map(|(path, _, all)| all.into_iter().map(move |one| (path, one)));
+    routes.chain(openapi::PURCHASE).collect()
 }
 
 /// The variable part of a path. One that is no text names nothing, like any other unknown name.

@@ -53,7 +53,7 @@ pub(crate) async fn gate_of(gateway: &Gateway, sale: &str) -> Response {
 }
 
 /// A gateway that has just started, and has not heard from inventory, must not say that a sale is not there.
-fn no_such_sale(gateway: &Gateway) -> ApiError {
+pub(super) fn no_such_sale(gateway: &Gateway) -> ApiError {
     if gateway.catalogue.is_complete() {
         ApiError::new(Code::SaleNotFound, "No sale has this id.")
     } else {

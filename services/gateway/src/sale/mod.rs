@@ -1,5 +1,6 @@
 //! One sale as this gateway knows it: its terms, what was last seen of its stock, its share of the gateway.
 
+mod bulkhead;
 mod news;
 mod view;
 
@@ -11,11 +12,13 @@ use bytes::Bytes;
 use contract::internal::CatalogueSale;
 use contract::rules::{Rate, SaleRules};
 use domain::{Money, MoneyError, SaleId};
-use tokio::sync::Semaphore;
 
 use crate::config::Limits;
+use crate::entry::Crowd;
+use crate::entry::room::Room;
 use crate::limits::{KeyedLimit, LimitMaker, SaleLimit};
 
+use bulkhead::Bulkhead;
 use news::News;
 use view::Views;
 
@@ -72,7 +75,11 @@ pub struct Sale {
     /// Its lane.
     pub lane: u16,
     /// Purchase requests at work at once.
-    pub bulkhead: Arc<Semaphore>,
+    pub(crate) bulkhead: Bulkhead,
+    /// How many ask for tickets.
+    pub(crate) crowd: Crowd,
+    /// Who waits to ask.
+    pub(crate) room: Room,
     /// Purchase requests by time.
     pub(crate) limit: ArcSwap<SaleLimit>,
     /// The same per buyer, if the sale has a rule of its own.
@@ -101,7 +108,9 @@ impl Sale {
             id: sale.sale.id.clone(),
             slot,
             lane: contract::lane::lane_of(&sale.sale.id, lanes),
-            bulkhead: Arc::new(Semaphore::new(limits.sale_concurrency_max)),
+            bulkhead: Bulkhead::new(limits.sale_concurrency_max, limits.latency_target),
+            crowd: Crowd::default(),
+            room: Room::default(),
             limit: ArcSwap::from_pointee(sale_limit),
             buyer_limit: ArcSwap::from_pointee(buyer_limit),
             usual_limit: limits.sale,
@@ -174,6 +183,7 @@ fn gate(sale: &Sale, view: &stock::SaleView) -> Bytes {
         now: view.now.0,
         opens_at: view.inputs.opens_at.0,
         ends_at: view.inputs.ends_at.0,
+        room: terms.sale.rules.waiting_room.is_some(),
         buy: contract::api::Gate::shows_path(state).then(|| terms.buy.clone()),
     };
     serde_json::to_vec(&gate).unwrap_or_default().into()

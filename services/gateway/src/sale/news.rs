@@ -34,7 +34,7 @@ impl Sale {
             return;
         }
         *newest = change;
-        self.news.sold_out.store(true, Ordering::Release);
+        self.set_flag(true);
     }
 
     /// Takes a broadcast. Says whether it was news.
@@ -84,8 +84,13 @@ impl Sale {
 
     /// Call with the lock on `newest` held.
     fn set_flag(&self, sold_out: bool) {
-        if self.news.sold_out.swap(sold_out, Ordering::AcqRel) && !sold_out {
+        let was = self.news.sold_out.swap(sold_out, Ordering::AcqRel);
+        if was && !sold_out {
             self.forget_decisions();
+        }
+        if was != sold_out {
+            // Those who wait are told at once.
+            self.room.bell.notify_waiters();
         }
     }
 }

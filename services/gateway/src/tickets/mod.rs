@@ -2,6 +2,8 @@
 
 mod codec;
 mod keys;
+mod seal;
 
 pub use codec::{Claims, Presented, TicketError};
 pub use keys::{KeysError, TicketKeys};
+pub(crate) use seal::{Kind, seal, unseal};

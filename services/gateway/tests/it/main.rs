@@ -6,8 +6,12 @@
 
 mod admin;
 mod edge;
+mod entry;
 mod flags;
+mod forgery;
+mod gateways;
 mod limits;
+mod openapi;
 mod orders;
 mod pages;
 mod publish;

@@ -56,6 +56,7 @@ async fn a_body_that_is_not_the_contracts_is_refused_before_anything_happens() {
         format!(r#"{{"ticket":"{ticket}","quantity":99999999999999999999}}"#),
         format!(r#"{{"ticket":"{ticket}","quantity":1,"quantity":1}}"#),
         r#"{"ticket":7,"quantity":1}"#.into(),
+        format!(r#"["{ticket}",1]"#),
         format!("{}1{}", "[".repeat(5000), "]".repeat(5000)),
     ];
     for bad in &bad {

@@ -60,6 +60,23 @@ pub struct App {
     stopping: CancellationToken,
 }
 
+/// What gateways share.
+struct Shared {
+    stock: Arc<Stock>,
+    queue: Arc<Queue>,
+    behind: Arc<Behind>,
+    stock_clock: Arc<Hand>,
+}
+
+/// A clock that is off.
+struct Off(Arc<Hand>, i64);
+
+impl Clock for Off {
+    fn now(&self) -> UnixMillis {
+        self.0.now().plus(self.1)
+    }
+}
+
 impl Drop for App {
     fn drop(&mut self) {
         self.stopping.cancel();
@@ -74,11 +91,37 @@ impl App {
     pub async fn with(options: Options) -> Self {
         let clock = Arc::new(Hand::default());
         let stopping = CancellationToken::new();
-        let (queue, bus, behind) = (Arc::<Queue>::default(), Arc::<Bus>::default(), Arc::<Behind>::default());
+        let (queue, behind) = (Arc::<Queue>::default(), Arc::<Behind>::default());
         let stock = Arc::new(Stock::new(clock.clone()));
         let health = Health::default();
         behind.sales.lock().push(sale(options.opens_in_ms, options.stock));
         fill(&stock, 1, options.opens_in_ms, options.stock).await;
+        let shared = Shared { stock, queue, behind, stock_clock: clock.clone() };
+        Self::on(shared, clock, health, stopping, &options.settings).await
+    }
+
+    /// Another gateway on the same stock store and services, with a bus of its own, and a clock that is off
+    /// by so much.
+    pub async fn beside(&self, off_ms: i64) -> Self {
+        let shared = Shared {
+            stock: self.stock.clone(),
+            queue: self.queue.clone(),
+            behind: self.behind.clone(),
+            stock_clock: self.clock.clone(),
+        };
+        let clock = Arc::new(Off(self.clock.clone(), off_ms));
+        Self::on(shared, clock, Health::default(), CancellationToken::new(), &[]).await
+    }
+
+    async fn on(
+        shared: Shared,
+        clock: Arc<dyn Clock>,
+        health: Health,
+        stopping: CancellationToken,
+        changes: &[(&str, &str)],
+    ) -> Self {
+        let Shared { stock, queue, behind, stock_clock } = shared;
+        let bus = Arc::<Bus>::default();
         let upstream = behind.serve(stopping.clone()).await;
         let deps = Deps {
             stock: stock.clone(),
@@ -88,7 +131,7 @@ impl App {
             inventory: upstream.clone(),
             order: upstream.clone(),
             notify: Some(upstream),
-            clock: clock.clone(),
+            clock,
             health: health.clone(),
             metrics: Metrics::install(),
         };
@@ -99,18 +142,31 @@ impl App {
         let address = listeners.public.local_addr().unwrap();
         let base = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
         let (public, admin) = (Client::new(&base(&listeners.public)), Client::new(&base(&listeners.admin)));
-        let config = Config::from_settings(&settings(&options.settings)).unwrap();
+        let config = Config::from_settings(&settings(changes)).unwrap();
         tokio::spawn(gateway::serve(config, deps, listeners, stopping.clone()));
         let identity = Identity::new(&Secret::new(JWT_SECRET));
+        let clock = stock_clock;
         let app =
             Self { public, admin, address, clock, stock, queue, bus, behind, health, identity, stopping };
         until("readiness", async || (app.admin.get("/readyz", None).await.status == 200).then_some(())).await;
         app
     }
 
-    /// A token of this buyer, good for an hour.
+    /// Puts another sale of ten units beside the first, and returns its buy path.
+    pub async fn second_sale(&self) -> String {
+        let mut another = sale(0, 10);
+        (another.sale.id, another.slug) = ("sale-2".parse().unwrap(), "f".repeat(32));
+        let rebuild = Rebuild { sale: another.sale.id.clone(), epoch: Epoch(1), token: 1 };
+        assert!(self.stock.rebuild_begin(&rebuild).await.unwrap());
+        assert!(self.stock.rebuild_finish(&rebuild, &config(0), 10, 1).await.unwrap());
+        self.behind.sales.lock().push(another);
+        self.admin_patch("/admin/v1/sales/sale-2", "{}").await.ok(200);
+        format!("/api/v1/buy/{}", "f".repeat(32))
+    }
+
+    /// A token of this buyer, good for three hours.
     pub fn token(&self, buyer: &str) -> String {
-        self.identity.mint(&buyer.parse().unwrap(), self.clock.now(), 3600)
+        self.identity.mint(&buyer.parse().unwrap(), self.clock.now(), 3 * 3600)
     }
 
     pub async fn ticket_answer(&self, buyer: &str) -> Answer {

@@ -1,0 +1,68 @@
+//! What a sale may ask of a buyer before a ticket: a pass from its waiting room, a proof of work, a
+//! captcha's answer. Each by the sale's own rules; a sale without rules asks nothing and its ticket requests'
+//! bodies are not even read.
+
+mod captcha;
+mod proof;
+pub(crate) mod room;
+
+pub use captcha::{Captcha, Digits};
+pub(crate) use proof::{Crowd, Proofs};
+
+use axum::body::Body;
+use contract::Code;
+use contract::api::TicketRequest;
+use contract::rules::SaleRules;
+use domain::BuyerId;
+use service_kit::http::ApiError;
+
+use crate::gateway::Gateway;
+use crate::purchase::{Answer, Caller, Refusal, body};
+use crate::sale::Sale;
+
+/// Whether these rules ask anything of whoever wants a ticket.
+#[must_use]
+fn ask_anything(rules: &SaleRules) -> bool {
+    rules.proof_bits.is_some() || rules.captcha || rules.waiting_room.is_some()
+}
+
+impl Gateway {
+    /// Lets a buyer through to the tickets, if it has brought what the sale asks for.
+    ///
+    /// # Errors
+    /// 403 with what is to be brought, or what is wrong with the body.
+    pub(crate) async fn hold_entry(
+        &self,
+        caller: &Caller<'_>,
+        sale: &Sale,
+        buyer: &BuyerId,
+        body: Body,
+    ) -> Result<(), Answer> {
+        let rules = sale.terms().sale.rules.clone();
+        if !ask_anything(&rules) {
+            return Ok(());
+        }
+        let brought = self.brought(caller, body).await?;
+        if rules.waiting_room.is_some() {
+            let pass = brought.pass.as_deref().unwrap_or_default();
+            if !room::is_let_in(self, sale, buyer, pass) {
+                return Err(Refusal::new(Code::WaitingRoom).into());
+            }
+        }
+        if rules.proof_bits.is_some() || rules.captcha {
+            self.proofs.hold(sale, &rules, buyer, brought.proof.as_ref(), self.clock.now()).await?;
+        }
+        Ok(())
+    }
+
+    async fn brought(&self, caller: &Caller<'_>, body: Body) -> Result<TicketRequest, ApiError> {
+        let text = body::read(caller.headers, body, self.limits.body_timeout).await?;
+        if text.is_empty() {
+            return Ok(TicketRequest::default());
+        }
+        if !body::is_json(caller.headers) {
+            return Err(ApiError::new(Code::UnsupportedMediaType, "Send content-type: application/json."));
+        }
+        Ok(body::object::<Option<TicketRequest>>(&text)?.unwrap_or_default())
+    }
+}

@@ -1,0 +1,189 @@
+//! `/api/openapi.json`: the public API as a document, made of the same table as the router.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde_json::{Value, json};
+use utoipa::openapi::OpenApi;
+
+use super::Shared;
+use super::document::Document;
+
+/// One operation, as documented.
+#[derive(Clone, Copy)]
+pub(crate) struct Operation {
+    /// In lower case.
+    pub(crate) method: &'static str,
+    /// Its name, in the document and for generated clients.
+    pub(crate) name: &'static str,
+    /// One sentence.
+    pub(crate) summary: &'static str,
+    /// The media type of what it answers when all is well.
+    pub(crate) answers: &'static str,
+    /// Every status it may answer with, besides 429, 431 and 503, which all may.
+    pub(crate) statuses: &'static [u16],
+    /// Whether it needs a bearer token.
+    pub(crate) buyer: bool,
+    /// The name of its body's schema, if it takes one.
+    pub(crate) body: Option<&'static str>,
+}
+
+const JSON: &str = "application/json";
+
+/// An operation that answers JSON.
+pub(crate) const fn op(
+    method: &'static str,
+    name: &'static str,
+    summary: &'static str,
+    statuses: &'static [u16],
+) -> Operation {
+    Operation { method, name, summary, answers: JSON, statuses, buyer: false, body: None }
+}
+
+impl Operation {
+    /// It needs a bearer token.
+    pub(crate) const fn signed(mut self) -> Self {
+        self.buyer = true;
+        self
+    }
+
+    /// It takes a body of this schema.
+    pub(crate) const fn takes(mut self, body: &'static str) -> Self {
+        self.body = Some(body);
+        self
+    }
+
+    /// It answers something else than JSON.
+    pub(crate) const fn answering(mut self, media_type: &'static str) -> Self {
+        self.answers = media_type;
+        self
+    }
+}
+
+/// The purchase path, which the front door serves without the router.
+pub(crate) const PURCHASE: [(&str, Operation); 2] = [
+    (
+        "/api/v1/buy/{slug}/tickets",
+        op("post", "issueTicket", "A new ticket.", &[200, 400, 401, 403, 404, 409, 410, 413, 415]).signed(),
+    ),
+    (
+        "/api/v1/buy/{slug}/orders",
+        op(
+            "post",
+            "placeOrder",
+            "Places the ticket's order; the same ticket again answers the same.",
+            &[202, 400, 401, 403, 404, 409, 410, 413, 415, 422],
+        )
+        .signed()
+        .takes("PlaceOrder"),
+    ),
+];
+
+/// The document of these operations.
+///
+/// # Errors
+/// When it is no OpenAPI document: a bug in this file, which a test finds.
+pub(crate) fn document(operations: &[(&str, Operation)]) -> Result<OpenApi, serde_json::Error> {
+    let mut paths = serde_json::Map::new();
+    for (path, operation) in operations {
+        let item = paths.entry((*path).replace("{*path}", "{path}")).or_insert_with(|| json!({}));
+        item[operation.method] = described(path, operation);
+    }
+    serde_json::from_value(json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "seckill",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "The public API of a flash-sale platform. Times are Unix milliseconds, money is minor units.",
+        },
+        "paths": paths,
+        "components": { "schemas": schemas(), "securitySchemes": {
+            "buyer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" },
+        } },
+    }))
+}
+
+fn described(path: &str, operation: &Operation) -> Value {
+    let parameters: Vec<_> = path
+        .split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+        .map(|name| json!({ "name": name.trim_start_matches('*'), "in": "path", "required": true, "schema": { "type": "string" } }))
+        .collect();
+    let mut responses = serde_json::Map::new();
+    for status in operation.statuses.iter().chain(&[429, 431, 503]) {
+        let (description, content) = match status {
+            200..300 => ("As asked.", json!({ operation.answers: {} })),
+            303 => ("Elsewhere.", json!({})),
+            304 => ("Not changed.", json!({})),
+            431 => ("The header is too large.", json!({})),
+            _ => (
+                "A problem document.",
+                json!({
+                    "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } },
+                    "text/html": {},
+                }),
+            ),
+        };
+        responses.insert(status.to_string(), json!({ "description": description, "content": content }));
+    }
+    let mut told = json!({
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "parameters": parameters,
+        "responses": responses,
+    });
+    if operation.buyer {
+        told["security"] = json!([{ "buyer": [] }]);
+    }
+    if let Some(schema) = operation.body {
+        let schema = json!({ "schema": { "$ref": format!("#/components/schemas/{schema}") } });
+        told["requestBody"] = json!({ "required": true, "content": { JSON: schema } });
+    }
+    told
+}
+
+fn schemas() -> Value {
+    let text = || json!({ "type": "string" });
+    let object = |required: &[&str], properties: Value| json!({ "type": "object", "required": required, "properties": properties, "additionalProperties": false });
+    json!({
+        "PlaceOrder": object(&["ticket", "quantity"], json!({
+            "ticket": text(),
+            "quantity": { "type": "integer", "format": "int64", "minimum": 1 },
+        })),
+        "TakePlace": object(&[], json!({ "place": text() })),
+        "DemoLogin": object(&["user"], json!({ "user": { "type": "string", "pattern": "^[a-z0-9-]{1,64}$" } })),
+        "Webhook": object(&["event_id", "type", "reference", "order_id", "amount_cents", "currency"], json!({
+            "event_id": text(),
+            "type": { "type": "string", "enum": ["payment.succeeded", "payment.failed"] },
+            "reference": text(),
+            "order_id": text(),
+            "amount_cents": { "type": "integer", "format": "int64" },
+            "currency": text(),
+        })),
+        "Problem": {
+            "type": "object",
+            "required": ["type", "code", "title", "status", "detail"],
+            "properties": {
+                "type": text(), "code": text(), "title": text(), "detail": text(),
+                "status": { "type": "integer", "format": "int32" },
+            },
+        },
+    })
+}
+
+/// `GET /api/openapi.json`
+pub(super) async fn show(State(gateway): Shared, headers: HeaderMap) -> Response {
+    gateway.openapi.answer(&headers)
+}
+
+/// The document, ready to be answered.
+#[must_use]
+pub(crate) fn ready(operations: &[(&str, Operation)]) -> Document {
+    match document(operations) {
+        Ok(document) => Document::json(&document),
+        Err(error) => {
+            tracing::error!(%error, "the API's document is broken");
+            Document::json(&json!({}))
+        }
+    }
+}

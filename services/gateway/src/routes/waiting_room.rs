@@ -1,0 +1,182 @@
+//! `/api/v1/sales/{sale}/waiting-room`: a place in the line, and how it moves.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use contract::Code;
+use contract::api::{TakePlace, WaitingPlace, WaitingRoom};
+use contract::rules::RoomRules;
+use domain::{BuyerId, SaleState};
+use futures_util::stream;
+use service_kit::http::{ApiError, StrictJson};
+use sha2::{Digest, Sha256};
+
+use super::{Buyer, Segment, Shared};
+use crate::entry::room::{self, Standing, Turn};
+use crate::gateway::Gateway;
+use crate::limits::buyer_key;
+use crate::purchase::json;
+use crate::sale::Sale;
+
+/// Between two looks of a stream that nothing woke.
+const LOOK_EVERY_MS: u64 = 1000;
+/// Between two comments on a silent stream.
+const KEEP_ALIVE_S: u64 = 15;
+
+fn room_of(gateway: &Gateway, sale: &str) -> Result<(Arc<Sale>, RoomRules), ApiError> {
+    let sale = gateway.catalogue.by_id(sale).ok_or_else(|| super::sales::no_such_sale(gateway))?;
+    let rules = sale.terms().sale.rules.waiting_room;
+    let rules = rules.ok_or_else(|| ApiError::new(Code::NotFound, "This sale has no waiting room."))?;
+    Ok((sale, rules))
+}
+
+async fn state_of(gateway: &Gateway, sale: &Sale) -> Result<SaleState, ApiError> {
+    if sale.is_sold_out() {
+        return Ok(SaleState::SoldOut);
+    }
+    let unavailable = |_| ApiError::new(Code::Unavailable, "The stock store does not answer right now.");
+    gateway.view(sale).await.map(|view| view.state()).map_err(unavailable)
+}
+
+/// `GET /api/v1/sales/{sale}/waiting-room`: how the draw is made, before it is made and after.
+pub(super) async fn show(State(gateway): Shared, Segment(sale): Segment) -> Result<Response, ApiError> {
+    let (sale, rules) = room_of(&gateway, &sale)?;
+    let seed = room::seed(&sale.terms().sale.slug);
+    let has_opened = state_of(&gateway, &sale).await? != SaleState::Upcoming;
+    let room = WaitingRoom {
+        commitment: hex::encode(Sha256::digest(seed)),
+        seed: has_opened.then(|| hex::encode(seed)),
+        waiting: u32::try_from(sale.room.waiting()).unwrap_or(u32::MAX),
+        admit_per_s: rules.admit_per_s,
+    };
+    Ok(json(StatusCode::OK, &room))
+}
+
+/// `POST /api/v1/sales/{sale}/waiting-room`: takes a place, or gives back the one that was taken.
+pub(super) async fn enter(
+    State(gateway): Shared,
+    Buyer(buyer): Buyer,
+    Segment(sale): Segment,
+    StrictJson(asked): StrictJson<TakePlace>,
+) -> Result<Response, ApiError> {
+    let (sale, rules) = room_of(&gateway, &sale)?;
+    let state = state_of(&gateway, &sale).await?;
+    if state == SaleState::Ended {
+        return Err(ApiError::new(Code::Ended, "Nothing more is sold here."));
+    }
+    let now = gateway.clock.now();
+    let has_opened = state != SaleState::Upcoming;
+    let held = asked.place.as_deref().and_then(|place| Turn::of_place(&gateway, &sale, &buyer, place));
+    let turn = held.unwrap_or_else(|| Turn::arriving(&sale, &buyer, has_opened, now));
+    let turn = sale.room.enter(turn, rules, now).map_err(|full| {
+        ApiError::new(Code::Overloaded, "The waiting room is full.").retry_after(full.retry_after_s.into())
+    })?;
+    let place = turn.place(&gateway, &sale, &buyer);
+    let shown = shown(&gateway, &sale, rules, &buyer, state);
+    Ok(json(StatusCode::OK, &WaitingPlace { place: Some(place), ..shown }))
+}
+
+/// Where a buyer stands, as told.
+fn shown(
+    gateway: &Gateway,
+    sale: &Sale,
+    rules: RoomRules,
+    buyer: &BuyerId,
+    state: SaleState,
+) -> WaitingPlace {
+    let has_opened = state != SaleState::Upcoming;
+    let mut told = WaitingPlace { state: state.as_str().to_owned(), ..WaitingPlace::default() };
+    match sale.room.standing(buyer_key(buyer), has_opened, gateway.clock.now()) {
+        Standing::LetIn => {
+            let (pass, ends) = room::pass(gateway, sale, buyer);
+            (told.pass, told.pass_ends_at) = (Some(pass), Some(ends.0));
+        }
+        Standing::Waiting(position) => {
+            told.position = position;
+            told.wait_s = position.map(|position| position.div_ceil(rules.admit_per_s));
+        }
+        Standing::Unknown => told.is_lost = true,
+    }
+    told
+}
+
+struct Watcher {
+    gateway: Arc<Gateway>,
+    sale: Arc<Sale>,
+    rules: RoomRules,
+    buyer: BuyerId,
+    told: Option<WaitingPlace>,
+    is_over: bool,
+    _share: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.sale.room.watch(buyer_key(&self.buyer), false, self.gateway.clock.now());
+    }
+}
+
+/// `GET /api/v1/sales/{sale}/waiting-room/events`
+pub(super) async fn stream(
+    State(gateway): Shared,
+    Buyer(buyer): Buyer,
+    Segment(sale): Segment,
+) -> Result<Response, ApiError> {
+    let (sale, rules) = room_of(&gateway, &sale)?;
+    let share = gateway.room_streams.clone().try_acquire_owned();
+    let share =
+        share.map_err(|_| ApiError::new(Code::Overloaded, "Too many streams are open: poll instead."))?;
+    sale.room.watch(buyer_key(&buyer), true, gateway.clock.now());
+    let watcher = Watcher { gateway, sale, rules, buyer, told: None, is_over: false, _share: share };
+    let events = stream::unfold(watcher, |mut watcher| async move {
+        let event = watcher.next_event().await?;
+        Some((Ok::<_, Infallible>(event), watcher))
+    });
+    let keep_alive = KeepAlive::new().interval(Duration::from_secs(KEEP_ALIVE_S));
+    let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // A buffering proxy would hold the news back.
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+impl Watcher {
+    /// The next news; `None` once the buyer is let in, lost, or the sale is over.
+    async fn next_event(&mut self) -> Option<Event> {
+        while !self.is_over {
+            // Enlisted before looking, or news could fall in between.
+            let bell = self.sale.room.bell.clone().notified_owned();
+            if let Some(event) = self.look().await {
+                return Some(event);
+            }
+            tokio::select! {
+                () = bell => {}
+                () = tokio::time::sleep(Duration::from_millis(LOOK_EVERY_MS)) => {}
+                () = self.gateway.stopping.cancelled() => return None,
+            }
+        }
+        None
+    }
+
+    async fn look(&mut self) -> Option<Event> {
+        let state = state_of(&self.gateway, &self.sale).await.ok()?;
+        let now = shown(&self.gateway, &self.sale, self.rules, &self.buyer, state);
+        if self.told.as_ref() == Some(&now) {
+            return None;
+        }
+        self.is_over = now.pass.is_some() || now.is_lost || state == SaleState::Ended;
+        let name = match (&now.pass, now.is_lost) {
+            (Some(_), _) => "let_in",
+            (None, true) => "lost",
+            (None, false) => "place",
+        };
+        let event = Event::default().event(name).json_data(&now).ok();
+        self.told = Some(now);
+        event
+    }
+}

@@ -1,0 +1,162 @@
+//! What a sale may ask for before a ticket: proofs, captchas, a turn.
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::support::app::BUY;
+use crate::support::{App, Options, until};
+
+async fn with_rules(rules: &str, options: Options) -> App {
+    let app = App::with(options).await;
+    set_rules(&app, rules, 2).await;
+    app
+}
+
+async fn set_rules(app: &App, rules: &str, version: u64) {
+    {
+        let mut sales = app.behind.sales.lock();
+        sales[0].rules = serde_json::from_str(rules).unwrap();
+        sales[0].version = version;
+    }
+    app.admin_patch("/admin/v1/sales/sale-1", "{}").await.ok(200);
+}
+
+async fn ask(app: &App, buyer: &str, body: &Value) -> crate::support::Answer {
+    app.public.post(&format!("{BUY}/tickets"), Some(&app.token(buyer)), body).await
+}
+
+fn is_work(challenge: &str, solution: u64, bits: u32) -> bool {
+    let hash = Sha256::digest(format!("{challenge}:{solution}"));
+    u32::from_be_bytes(*hash.first_chunk().unwrap()).leading_zeros() >= bits
+}
+
+fn solve(wanted: &contract::api::ProofWanted) -> Value {
+    let bits = u32::from(wanted.bits);
+    let solution = (0..).find(|n| is_work(&wanted.challenge, *n, bits)).unwrap();
+    json!({ "challenge": wanted.challenge, "solution": solution.to_string() })
+}
+
+#[tokio::test]
+async fn a_proof_gets_one_ticket_and_no_second_one() {
+    let app = with_rules(r#"{"proof_bits":10}"#, Options::default()).await;
+    let wanted = ask(&app, "alice", &Value::Null).await.refused("proof_required").proof.unwrap();
+    assert_eq!((wanted.bits, wanted.captcha.is_some()), (10, false));
+    let proof = json!({ "proof": solve(&wanted) });
+    let not_hers = ask(&app, "mallory", &proof).await.refused("proof_required");
+    assert_ne!(not_hers.proof.unwrap().challenge, wanted.challenge);
+    ask(&app, "alice", &proof).await.ok(200);
+    ask(&app, "alice", &proof).await.refused("proof_required");
+
+    let wanted = ask(&app, "alice", &json!({})).await.refused("proof_required").proof.unwrap();
+    let lazy = (0..).find(|n| !is_work(&wanted.challenge, *n, 10)).unwrap();
+    let lazy = json!({ "proof": { "challenge": wanted.challenge, "solution": lazy.to_string() } });
+    ask(&app, "alice", &lazy).await.refused("proof_required");
+    // Its end is the gateway's to say.
+    let proof = json!({ "proof": solve(&wanted) });
+    app.clock.advance(120_000);
+    ask(&app, "alice", &proof).await.refused("proof_required");
+    for bad in [json!({ "proof": 1 }), json!({ "x": 1 }), json!([])] {
+        ask(&app, "alice", &bad).await.refused("bad_request");
+    }
+    set_rules(&app, "{}", 3).await;
+    app.ticket("alice").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_proof_sent_a_hundred_times_at_once_gets_one_ticket() {
+    let app = std::sync::Arc::new(with_rules(r#"{"proof_bits":4}"#, Options::default()).await);
+    let wanted = ask(&app, "alice", &Value::Null).await.refused("proof_required").proof.unwrap();
+    let proof = json!({ "proof": solve(&wanted) });
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let (app, proof) = (app.clone(), proof.clone());
+        asking.spawn(async move { ask(&app, "alice", &proof).await.status.as_u16() });
+    }
+    let answers = asking.join_all().await;
+    assert_eq!(answers.iter().filter(|status| **status == 200).count(), 1, "{answers:?}");
+}
+
+#[tokio::test]
+async fn a_captcha_is_an_image_and_a_wrong_answer_costs_it() {
+    let app = with_rules(r#"{"captcha":true}"#, Options::default()).await;
+    let wanted = ask(&app, "alice", &Value::Null).await.refused("proof_required").proof.unwrap();
+    assert!(wanted.captcha.unwrap().starts_with("<svg "));
+    for answer in [json!("1"), Value::Null] {
+        let proof = json!({ "proof": { "challenge": wanted.challenge, "solution": "", "captcha": answer } });
+        ask(&app, "alice", &proof).await.refused("proof_required");
+    }
+}
+
+#[tokio::test]
+async fn only_a_pass_from_the_waiting_room_gets_a_ticket() {
+    let rules = r#"{"waiting_room":{"capacity":100,"admit_per_s":20}}"#;
+    let app = with_rules(rules, Options { opens_in_ms: 60_000, ..Options::default() }).await;
+    let room = "/api/v1/sales/sale-1/waiting-room";
+    let gate = app.public.get("/api/v1/sales/sale-1/gate", None).await.ok(200);
+    assert!(gate.body.len() <= 256 && gate.json()["room"] == json!(true));
+    let shown = app.public.get(room, None).await.ok(200).json();
+    assert_eq!(shown["seed"], Value::Null);
+    let commitment = shown["commitment"].as_str().unwrap().to_owned();
+    app.public.post(room, None, &json!({})).await.refused("unauthenticated");
+    let token = app.token("alice");
+    let held = app.public.post(room, Some(&token), &json!({})).await.ok(200).json();
+    assert_eq!((&held["position"], &held["state"]), (&Value::Null, &json!("upcoming")));
+    let mut stream = app.public.stream(&format!("{room}/events"), &token).await;
+    assert!(stream.reads("upcoming").await);
+    let stranger = app.token("mallory");
+    // The same place at another gateway, and nobody else's.
+    let other = app.beside(0).await;
+    let again = json!({ "place": held["place"] });
+    assert_eq!(other.public.post(room, Some(&token), &again).await.ok(200).json()["place"], held["place"]);
+    let not_hers = other.public.post(room, Some(&stranger), &again).await.ok(200).json();
+    assert_ne!(not_hers["place"], held["place"]);
+
+    app.clock.advance(60_000);
+    until("the opening", async || {
+        let shown = app.public.get(room, None).await.ok(200).json();
+        let seed = hex::decode(shown["seed"].as_str()?).unwrap();
+        assert_eq!(hex::encode(Sha256::digest(seed)), commitment, "the seed that was promised");
+        Some(())
+    })
+    .await;
+    ask(&app, "alice", &json!({})).await.refused("waiting_room");
+    until("a turn", async || {
+        app.clock.advance(50);
+        let now = app.public.post(room, Some(&token), &json!({})).await.ok(200).json();
+        now["pass"].as_str().map(|_| ())
+    })
+    .await;
+    assert!(stream.reads("event: let_in").await, "{}", stream.read);
+    let pass = app.public.post(room, Some(&token), &json!({})).await.ok(200).json()["pass"].clone();
+    ask(&app, "alice", &json!({ "pass": pass })).await.ok(200);
+    // The other gateway's look at the store may be a moment older.
+    until("the other gateway", async || {
+        (ask(&other, "alice", &json!({ "pass": pass })).await.status == 200).then_some(())
+    })
+    .await;
+    ask(&app, "mallory", &json!({ "pass": pass })).await.refused("waiting_room");
+    ask(&app, "alice", &json!({ "pass": held["place"] })).await.refused("waiting_room");
+    app.clock.advance(120_001);
+    ask(&app, "alice", &json!({ "pass": pass })).await.refused("waiting_room");
+}
+
+#[tokio::test]
+async fn the_room_has_so_many_places_and_all_are_told_when_stock_is_gone() {
+    let rules = r#"{"waiting_room":{"capacity":2,"admit_per_s":1}}"#;
+    let app = with_rules(rules, Options { opens_in_ms: 60_000, ..Options::default() }).await;
+    let room = "/api/v1/sales/sale-1/waiting-room";
+    let mut streams = Vec::new();
+    for buyer in ["alice", "bob"] {
+        app.public.post(room, Some(&app.token(buyer)), &json!({})).await.ok(200);
+        streams.push(app.public.stream(&format!("{room}/events"), &app.token(buyer)).await);
+    }
+    app.public.post(room, Some(&app.token("carol")), &json!({})).await.refused("overloaded");
+    for stream in &mut streams {
+        assert!(stream.reads("upcoming").await);
+    }
+    app.broadcast(1, 50, contract::events::SaleNews::SoldOut);
+    for stream in &mut streams {
+        assert!(stream.reads("sold_out").await);
+    }
+    app.public.get("/api/v1/sales/nothing/waiting-room", None).await.refused("sale_not_found");
+}

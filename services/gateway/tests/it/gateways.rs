@@ -1,0 +1,114 @@
+//! Several gateways on one stock store: what one releases, all sell; and clocks that are wrong.
+
+use std::time::Duration;
+
+use contract::events::{Change, SaleNews};
+use domain::ReservationId;
+use stock::StockStore;
+use tokio::time::Instant;
+
+use crate::support::app::sale_id;
+use crate::support::{App, Options, until};
+
+/// A sale of one unit, sold at the first of three gateways, and all three know it.
+async fn sold_out_everywhere() -> ([App; 3], domain::OrderId) {
+    let first = App::with(Options { stock: 1, ..Options::default() }).await;
+    let (second, third) = (first.beside(0).await, first.beside(0).await);
+    let gateways = [first, second, third];
+    let mut late = Vec::new();
+    for app in &gateways {
+        late.push(app.ticket("bob").await.0);
+    }
+    let (_, order) = gateways[0].buy("alice").await;
+    for (app, ticket) in gateways.iter().zip(&late) {
+        app.order("bob", ticket, 1).await.refused("sold_out");
+        app.ticket_answer("carol").await.refused("sold_out");
+    }
+    (gateways, order)
+}
+
+async fn release(app: &App, order: domain::OrderId) -> Option<Change> {
+    let released = app.stock.inner.release(&sale_id(), ReservationId::first(order)).await.unwrap();
+    released.from_zero.then_some(released.change)
+}
+
+/// How long until each gateway gives tickets again.
+async fn sells_again(gateways: &[App; 3], since: Instant) -> Duration {
+    for app in gateways {
+        until("a ticket", async || (app.ticket_answer("carol").await.status == 200).then_some(())).await;
+    }
+    since.elapsed()
+}
+
+#[tokio::test]
+async fn a_released_unit_is_buyable_everywhere_within_200_ms() {
+    let (gateways, order) = sold_out_everywhere().await;
+    let since = Instant::now();
+    let change = release(&gateways[0], order).await.expect("free again");
+    for app in &gateways {
+        app.broadcast(change.epoch, change.n, SaleNews::Available);
+    }
+    let took = sells_again(&gateways, since).await;
+    assert!(took < Duration::from_millis(200), "{took:?}");
+}
+
+#[tokio::test]
+async fn and_within_1200_ms_when_the_broadcast_is_lost() {
+    let (gateways, order) = sold_out_everywhere().await;
+    let since = Instant::now();
+    release(&gateways[0], order).await.expect("free again");
+    let took = sells_again(&gateways, since).await;
+    assert!(took < Duration::from_millis(1200), "{took:?}");
+}
+
+#[tokio::test]
+async fn no_gateway_sells_early_however_wrong_its_clock_and_the_clients() {
+    let right = App::with(Options { opens_in_ms: 10_000, ..Options::default() }).await;
+    let (fast, slow) = (right.beside(3_600_000).await, right.beside(-3_600_000).await);
+    for app in [&right, &fast, &slow] {
+        let gate = app.public.get("/api/v1/sales/sale-1/gate", None).await.ok(200).json();
+        assert_eq!((&gate["state"], &gate["buy"]), (&"upcoming".into(), &serde_json::Value::Null));
+        app.ticket_answer("alice").await.refused("not_open");
+        app.order("alice", "made-up", 1).await.refused("not_open");
+    }
+    right.clock.advance(10_000);
+    for (app, buyer) in [(&right, "alice"), (&fast, "bob"), (&slow, "carol")] {
+        until("the opening", async || (app.ticket_answer(buyer).await.status == 200).then_some(())).await;
+        app.buy(buyer).await;
+        right.clock.advance(1000);
+    }
+}
+
+#[tokio::test]
+async fn a_hot_sale_takes_nothing_from_another() {
+    let settings = vec![("SECKILL_SALE_CONCURRENCY_MAX", "4"), ("SECKILL_PUBLISH_WAIT_MS", "60000")];
+    let app = std::sync::Arc::new(App::with(Options { stock: 100, settings, ..Options::default() }).await);
+    let cold = app.second_sale().await;
+    app.queue.gate.forget_permits(usize::MAX);
+    let mut hot = tokio::task::JoinSet::new();
+    for n in 0..40 {
+        let app = app.clone();
+        hot.spawn(async move {
+            let buyer = format!("hot-{n}");
+            let (ticket, _) = app.ticket(&buyer).await;
+            app.order(&buyer, &ticket, 1).await
+        });
+    }
+    until("a full share", async || (app.reservations() == 4).then_some(())).await;
+    // All the others were shed at the door, and the other sale, whose lane is not stuck, sells.
+    let mut shed = 0;
+    while shed < 36 {
+        hot.join_next().await.unwrap().unwrap().refused("overloaded");
+        shed += 1;
+    }
+    assert_eq!(app.reservations(), 4, "nothing reserved for them");
+    app.queue.gate.add_permits(1);
+    hot.join_next().await.unwrap().unwrap().ok(202);
+    let token = app.token("dora");
+    let ticket = app.public.post(&format!("{cold}/tickets"), Some(&token), &serde_json::Value::Null).await;
+    let ticket = ticket.ok(200).json()["ticket"].clone();
+    let body = serde_json::json!({ "ticket": ticket, "quantity": 1 });
+    app.queue.gate.add_permits(1);
+    app.queue.gate.add_permits(10);
+    app.public.post(&format!("{cold}/orders"), Some(&token), &body).await.ok(202);
+}

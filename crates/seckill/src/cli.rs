@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use messaging::rabbitmq::LogStart;
 use service_kit::Settings;
 use service_kit::lifecycle::{EXIT_BAD_SETTINGS, Failure, exit_code, run_with};
 use service_kit::settings::DEFAULTS;
@@ -29,6 +30,12 @@ enum Command {
         /// http://host:port/readyz
         url: String,
     },
+    /// Print the broker's log of events, one JSON line each, and follow it (RabbitMQ only)
+    Events {
+        /// first, last, next, an offset, or @ and Unix seconds
+        #[arg(long, default_value = "next")]
+        from: LogStart,
+    },
 }
 
 /// Reads the command line and does what it says.
@@ -51,6 +58,9 @@ pub(crate) fn run() -> ExitCode {
             print_settings();
             Ok(())
         }
+        Command::Events { from } => Settings::from_vars(std::env::vars())
+            .map_err(Failure::from)
+            .and_then(|settings| run_with(settings, |s, stop| seckill::log::run(s, from, stop))),
         Command::Probe { url } => Settings::from_vars([])
             .map_err(Failure::from)
             .and_then(|defaults| run_with(defaults, |_, _| async move { seckill::probe::run(&url).await })),

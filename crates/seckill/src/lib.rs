@@ -5,6 +5,7 @@
 
 mod back_office;
 pub mod demo;
+pub mod log;
 mod platform;
 pub mod probe;
 mod services;

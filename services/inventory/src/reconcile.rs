@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::keeper::Keeper;
 use crate::sale_store::SaleRow;
 
+/// Rounds from one comparison of the store's epochs with the ledger's to the next.
+const LEDGER_LOOKS_EVERY: u64 = 8;
 /// Fences sent for one sale in one round at most.
 const FENCES_PER_ROUND_MAX: usize = 1_000;
 /// A fence that had no effect is sent again after this long.
@@ -26,6 +28,8 @@ const FENCES_REMEMBERED_MAX: usize = 100_000;
 /// What the reconciler remembers from round to round.
 #[derive(Default)]
 struct Memory {
+    /// Rounds so far.
+    rounds: u64,
     told: HashMap<SaleId, Change>,
     fenced: HashMap<ReservationId, Instant>,
 }
@@ -40,6 +44,7 @@ pub(crate) async fn run(keeper: Arc<Keeper>, every: Duration, shutdown: Cancella
             _ = ticks.tick() => {}
             () = shutdown.cancelled() => return,
         }
+        memory.rounds += 1;
         match keeper.sales.all().await {
             Ok(sales) => {
                 for sale in sales {
@@ -56,6 +61,9 @@ pub(crate) async fn run(keeper: Arc<Keeper>, every: Duration, shutdown: Cancella
 impl Keeper {
     async fn reconcile(self: &Arc<Self>, sale: SaleRow, memory: &mut Memory, shutdown: &CancellationToken) {
         match self.stock.snapshot(&sale.id).await {
+            Ok(snapshot) if self.is_outdated(&sale.id, &snapshot, memory).await => {
+                self.recover_soon(sale, shutdown);
+            }
             Ok(snapshot) => {
                 self.catch_up(&sale, &snapshot).await;
                 self.tell(&sale.id, &snapshot, memory).await;
@@ -63,6 +71,19 @@ impl Keeper {
             }
             Err(StockError::UnknownSale(_)) => self.recover_soon(sale, shutdown),
             Err(error) => tracing::warn!(sale = %sale.id, %error, "the stock store does not answer"),
+        }
+    }
+
+    /// Whether the ledger is in a later epoch than the store: somebody's barrier was reached, and whoever sent
+    /// it died before the store was written. What is reserved there would only be rejected.
+    async fn is_outdated(&self, sale: &SaleId, snapshot: &Snapshot, memory: &Memory) -> bool {
+        if !memory.rounds.is_multiple_of(LEDGER_LOOKS_EVERY) {
+            return false;
+        }
+        match self.ledger.allocation(sale).await {
+            Ok(Some(allocation)) => allocation.epoch > snapshot.view.epoch,
+            // A ledger that does not answer is no reason to stop selling.
+            Ok(None) | Err(_) => false,
         }
     }
 

@@ -4,8 +4,9 @@
 //! every message of the lost state that comes later is rejected. What the ledger holds from then on is
 //! the truth, and the store is written from it, under the new epoch.
 //!
-//! The permission to write ([`Rebuild`]) is taken *before* the ledger is read: if the store is lost
-//! once more, or somebody else begins, it is void. So a process that stalls half-way can do no harm.
+//! The permission to write ([`Rebuild`]) is taken *before* the barrier is sent and the ledger is read: if
+//! the store is lost once more, or somebody else begins, it is void. So a process that stalls anywhere on
+//! the way can do no harm: what it writes belongs to the loss that its own barrier closed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +26,11 @@ use crate::sale_store::SaleRow;
 const BARRIER_POLL_MS: u64 = 20;
 /// How long a barrier may take before another is sent.
 const BARRIER_WAIT_MS_MAX: u64 = 5_000;
-/// Waiting time after a failed attempt.
-const RETRY_MS: u64 = 250;
+/// How often a store that another may be writing is looked at.
+const RETRY_MS: u64 = 100;
+/// The shortest and the longest pause after a failed attempt.
+const PAUSE_MS: u64 = 200;
+const PAUSE_MS_MAX: u64 = 10_000;
 
 impl Keeper {
     /// Rebuilds the sale's stock state in the background, unless this process already does.
@@ -48,20 +52,32 @@ impl Keeper {
     async fn recover(&self, sale: &SaleId) {
         tracing::info!(%sale, "the stock store does not know the sale: rebuilding it from the ledger");
         let began = Instant::now();
-        loop {
+        for attempt in 0_u32.. {
             match self.try_recover(sale).await {
                 Ok(epoch) => {
                     let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                     tracing::info!(%sale, epoch = epoch.0, took_ms, "stock rebuilt");
                     return;
                 }
-                // Another replica was quicker: a rebuild on top of its own would only void tickets.
-                Err(_) if self.stock.view(sale).await.is_ok() => return,
-                Err(why) => {
-                    tracing::warn!(%sale, %why, "rebuilding the stock failed; trying again");
-                    sleep(Duration::from_millis(RETRY_MS)).await;
-                }
+                Err(why) => tracing::warn!(%sale, %why, "rebuilding the stock failed; trying again"),
             }
+            if self.written_within(sale, pause(attempt)).await {
+                return;
+            }
+        }
+    }
+
+    /// Leaves the field to another replica for a while: true once the sale is in force, by whomever.
+    async fn written_within(&self, sale: &SaleId, wait: Duration) -> bool {
+        let until = Instant::now() + wait;
+        loop {
+            if self.stock.view(sale).await.is_ok() {
+                return true;
+            }
+            if Instant::now() >= until {
+                return false;
+            }
+            sleep(Duration::from_millis(RETRY_MS)).await;
         }
     }
 
@@ -71,8 +87,36 @@ impl Keeper {
         let allocation = self.ledger.put(&row).await.map_err(|e| e.to_string())?;
         let lost = Change { epoch: allocation.epoch.0, n: u64::MAX };
         self.broadcast(sale, lost, SaleNews::Rebuilding).await;
+        // The epoch that the barrier will put in force.
+        let rebuild = permission(sale, Epoch(allocation.epoch.0 + 1))?;
+        if !self.stock.rebuild_begin(&rebuild).await.map_err(|e| e.to_string())? {
+            return self.written_by_another(&rebuild).await;
+        }
         let epoch = self.raise_epoch(&allocation).await?;
-        self.write_stock(&row, epoch).await
+        if epoch != rebuild.epoch {
+            return Err(overtaken(&rebuild));
+        }
+        self.write(&row, &rebuild).await
+    }
+
+    /// Writes the stock state of a new sale, at the epoch its allocation began with.
+    pub(crate) async fn write_stock(&self, row: &SaleRow, epoch: Epoch) -> Result<Epoch, String> {
+        let rebuild = permission(&row.id, epoch)?;
+        if !self.stock.rebuild_begin(&rebuild).await.map_err(|e| e.to_string())? {
+            return self.written_by_another(&rebuild).await;
+        }
+        self.write(row, &rebuild).await
+    }
+
+    /// The store refused a rebuild: then it must be in force, from that epoch or a later one.
+    async fn written_by_another(&self, rebuild: &Rebuild) -> Result<Epoch, String> {
+        match self.stock.view(&rebuild.sale).await {
+            Ok(view) if view.epoch >= rebuild.epoch => Ok(view.epoch),
+            Ok(_) => Err(overtaken(rebuild)),
+            Err(error) => {
+                Err(format!("the store refuses epoch {} and has no other: {error}", rebuild.epoch.0))
+            }
+        }
     }
 
     /// Sends the barrier and waits until the ledger's epoch has risen.
@@ -92,14 +136,9 @@ impl Keeper {
     }
 
     /// Writes the sale's stock state from one consistent reading of the ledger.
-    pub(crate) async fn write_stock(&self, row: &SaleRow, epoch: Epoch) -> Result<Epoch, String> {
-        let token = getrandom::u64().map_err(|e| e.to_string())?;
-        let rebuild = Rebuild { sale: row.id.clone(), epoch, token };
-        if !self.stock.rebuild_begin(&rebuild).await.map_err(|e| e.to_string())? {
-            // Somebody else has written it, from this epoch or a later one.
-            return Ok(epoch);
-        }
-        let void = || format!("the rebuild at epoch {} was overtaken", epoch.0);
+    async fn write(&self, row: &SaleRow, rebuild: &Rebuild) -> Result<Epoch, String> {
+        let epoch = rebuild.epoch;
+        let void = || overtaken(rebuild);
         let mut lines = self.ledger.snapshot(&row.id).await.map_err(|e| e.to_string())?;
         let (mut head, mut whole) = (None, false);
         while let Some(line) = lines.next().await.map_err(|e| e.to_string())? {
@@ -111,7 +150,7 @@ impl Keeper {
                     head = Some((total, total_version));
                 }
                 SnapshotLine::Live(live) => {
-                    if !self.stock.rebuild_load(&rebuild, &live).await.map_err(|e| e.to_string())? {
+                    if !self.stock.rebuild_load(rebuild, &live).await.map_err(|e| e.to_string())? {
                         return Err(void());
                     }
                 }
@@ -122,7 +161,7 @@ impl Keeper {
             return Err("the ledger's snapshot broke off".into());
         };
         let config = row.stock_config();
-        let armed = self.stock.rebuild_finish(&rebuild, &config, total, total_version).await;
+        let armed = self.stock.rebuild_finish(rebuild, &config, total, total_version).await;
         if !armed.map_err(|e| e.to_string())? {
             return Err(void());
         }
@@ -131,4 +170,23 @@ impl Keeper {
         self.broadcast_view(&row.id, &view).await;
         Ok(epoch)
     }
+}
+
+/// The pause after so many failures: longer each time, and drawn by lot, so that of two replicas which keep
+/// voiding each other's permission one gets through.
+fn pause(attempt: u32) -> Duration {
+    let longest = PAUSE_MS.saturating_mul(1 << attempt.min(10)).min(PAUSE_MS_MAX);
+    // Without chance the pause is merely the longest.
+    let drawn = getrandom::u64().map_or(longest, |random| random % longest);
+    Duration::from_millis(PAUSE_MS / 2 + drawn)
+}
+
+/// A permission to ask the store for.
+fn permission(sale: &SaleId, epoch: Epoch) -> Result<Rebuild, String> {
+    let token = getrandom::u64().map_err(|e| e.to_string())?;
+    Ok(Rebuild { sale: sale.clone(), epoch, token })
+}
+
+fn overtaken(rebuild: &Rebuild) -> String {
+    format!("the rebuild at epoch {} was overtaken", rebuild.epoch.0)
 }

@@ -1,4 +1,4 @@
-//! The gateway as a process of its own: its parts opened from settings, then [`serve`](crate::serve).
+//! The gateway as a process of its own: its parts opened from settings, then [`serve`].
 
 use std::sync::Arc;
 

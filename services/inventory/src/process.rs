@@ -1,4 +1,4 @@
-//! Inventory as a process of its own: its parts opened from settings, then [`serve`](crate::serve).
+//! Inventory as a process of its own: its parts opened from settings, then [`serve`].
 
 use std::sync::Arc;
 

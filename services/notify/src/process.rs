@@ -1,4 +1,4 @@
-//! Notify as a process of its own: its parts opened from settings, then [`serve`](crate::serve).
+//! Notify as a process of its own: its parts opened from settings, then [`serve`].
 
 use std::sync::Arc;
 

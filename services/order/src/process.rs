@@ -1,5 +1,5 @@
 //! The order service as a process of its own: its parts opened from settings, then
-//! [`serve`](crate::serve).
+//! [`serve`].
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! RabbitMQ: the same lanes, subscriptions and dead letters on a broker shared by all services.
 //!
-//! Two connections, each kept up by a task of its own ([`link`]): one publishes, one consumes and asks.
-//! One task owns the publishing channel and awaits confirms side by side ([`publisher`]); each consumer
+//! Two connections, each kept up by a task of its own (`link`): one publishes, one consumes and asks.
+//! One task owns the publishing channel and awaits confirms side by side (`publisher`); each consumer
 //! owns a channel. Nothing is kept for later in this process: what cannot be published now is refused
 //! now, and what is not confirmed within the bound is not known.
 //!

@@ -15,7 +15,7 @@ use plan::Seed;
 /// Races in all.
 const RACES: u64 = 100_000;
 /// Races in all where every call crosses a network.
-const RACES_ON_A_SERVER: u64 = 20_000;
+const RACES_ON_A_SERVER: u64 = 10_000;
 /// The least share of either winner, in percent.
 const WINNER_SHARE_MIN: u64 = 20;
 

@@ -9,7 +9,9 @@ use contract::internal::PutAllocation;
 use contract::lane::{FenceMessage, LaneMessage, OrderMessage};
 use domain::{BuyerId, Epoch, OrderId, OrderStatus, ReservationId, SaleId, UnixMillis};
 use futures_util::{StreamExt, stream};
-use order::order_store::{Cancelled, Capture, CaptureOutcome, LateCommit, OrderStore, Provenance, Refunded};
+use order::order_store::{
+    Cancelled, Capture, CaptureOutcome, LateCommit, OrderStore, Provenance, Refunded, StoreError,
+};
 
 use super::engine::Engine;
 use super::ledger::StockByEvents;
@@ -20,6 +22,8 @@ const PRICE: i64 = 1_250;
 const PAY_WITHIN_S: u32 = 60;
 /// Calls at work at once.
 const CALLS_MAX: usize = 48;
+/// How often a call is made that the store does not answer.
+const ATTEMPTS_MAX: usize = 20;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Call {
@@ -246,18 +250,18 @@ async fn expire_until(store: Arc<dyn OrderStore>, stop: Arc<AtomicBool>) {
 }
 
 async fn call(store: Arc<dyn OrderStore>, (id, call, who): Plan) -> Done {
-    let reference = format!("pay-{id}");
+    let (reference, who_buys) = (format!("pay-{id}"), buyer(id));
     let won = match call {
         Call::Pay => {
             let provenance = Provenance::Webhook { event_id: format!("event-{id}") };
             let order = id.to_string();
             let capture =
                 Capture { provenance, reference, order, amount_cents: PRICE, currency: "EUR".into() };
-            store.record_capture(&capture).await.unwrap() == CaptureOutcome::Paid
+            patiently(|| store.record_capture(&capture)).await == CaptureOutcome::Paid
         }
-        Call::Cancel => matches!(store.cancel(id, &buyer(id)).await.unwrap(), Cancelled::Done(_)),
-        Call::Refund => store.refund_order(id).await.unwrap() == Refunded::Done,
-        Call::CommitLate => store.commit_late(&reference, Epoch(1)).await.unwrap() == LateCommit::Paid,
+        Call::Cancel => matches!(patiently(|| store.cancel(id, &who_buys)).await, Cancelled::Done(_)),
+        Call::Refund => patiently(|| store.refund_order(id)).await == Refunded::Done,
+        Call::CommitLate => patiently(|| store.commit_late(&reference, Epoch(1))).await == LateCommit::Paid,
         Call::FenceLate => {
             let fence = FenceMessage {
                 reservation: ReservationId::late(id),
@@ -266,9 +270,25 @@ async fn call(store: Arc<dyn OrderStore>, (id, call, who): Plan) -> Done {
                 quantity: 1,
                 reserved_at: UnixMillis(0),
             };
-            store.commit_batch(&[LaneMessage::Fence(fence)]).await.unwrap();
+            let batch = [LaneMessage::Fence(fence)];
+            patiently(|| store.commit_batch(&batch)).await;
             true
         }
     };
     (id, call, who, won)
+}
+
+/// Calls until the store answers, as the service does: a server on a busy machine cuts a call short now and
+/// then, and nothing of it was done.
+async fn patiently<T, F>(mut call: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    for _ in 0..ATTEMPTS_MAX {
+        match call().await {
+            Err(error) if error.is_outage() => {}
+            answer => return answer.unwrap(),
+        }
+    }
+    panic!("the store stayed away {ATTEMPTS_MAX} times");
 }

@@ -29,6 +29,8 @@ const ACQUIRE_MS_MAX: u64 = 3_000;
 const CALL_MS_MAX: u64 = 10_000;
 /// How long bringing the tables up to date may take, waiting for other replicas included, in milliseconds.
 const MIGRATE_MS_MAX: u64 = 60_000;
+/// A connection that was idle for longer is tried before it is used, in milliseconds.
+const TRUSTED_IDLE_MS_MAX: u64 = 500;
 /// Prepared statements a connection keeps.
 const STATEMENTS_MAX: usize = 128;
 
@@ -91,6 +93,12 @@ pub async fn pool(url: &str, connections: u32, service: &'static str) -> Result<
     PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_millis(ACQUIRE_MS_MAX))
+        // A round trip before every call would be a fifth of the short ones.
+        .test_before_acquire(false)
+        .before_acquire(|connection, used| {
+            let idle = used.idle_for >= Duration::from_millis(TRUSTED_IDLE_MS_MAX);
+            Box::pin(async move { if idle { connection.ping().await.map(|()| true) } else { Ok(true) } })
+        })
         .connect_with(plain(url, service)?.options(session()))
         .await
 }

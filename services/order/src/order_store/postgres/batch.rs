@@ -6,14 +6,15 @@ use async_trait::async_trait;
 use contract::events::EventKind;
 use contract::lane::{BarrierMessage, LaneMessage, OrderMessage};
 use domain::{BuyerId, Claim, Epoch, OrderId, SaleId, UnixMillis, decide};
-use sqlx::postgres::{PgArguments, PgConnection};
-use sqlx::{Arguments, Row};
+use sqlx::Row;
+use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::errors::Fault;
 use super::ledger_tx::LedgerTx;
-use super::{Write, fences, rows};
-use crate::order_store::{BatchOutcome, OrderRecord, StoreError, rules};
+use super::rows::allocation_numbers;
+use super::{Write, fences, insert, rows};
+use crate::order_store::{BatchOutcome, StoreError, rules};
 
 pub(super) struct CommitBatch(pub(super) Vec<LaneMessage>);
 
@@ -21,16 +22,25 @@ pub(super) struct CommitBatch(pub(super) Vec<LaneMessage>);
 impl Write for CommitBatch {
     type Out = BatchOutcome;
 
+    /// Whoever decides about a sale's units holds its allocation; what is read after that, nobody else
+    /// changes.
+    fn sales(&self) -> BTreeSet<SaleId> {
+        self.0.iter().map(sale).cloned().collect()
+    }
+
     /// Neighbours of one kind go together; what separates them keeps its place in the lane.
     async fn run(&self, tx: &mut LedgerTx<'_>) -> Result<BatchOutcome, Fault> {
         let mut outcome = BatchOutcome::default();
-        if self.0.is_empty() {
-            return Ok(outcome);
+        let sales = self.sales();
+        let mut to_hold: Vec<&str> = sales.iter().map(SaleId::as_str).collect();
+        if !matches!(self.0.first(), Some(LaneMessage::Order(_))) {
+            for sale in &sales {
+                tx.lock(sale).await?;
+            }
+            to_hold.clear();
         }
-        // Whoever decides about a sale's units holds its allocation; what is read after this, nobody
-        // else changes.
-        tx.lock(self.0.iter().map(sale).collect()).await?;
         for run in self.0.chunk_by(|a, b| std::mem::discriminant(a) == std::mem::discriminant(b)) {
+            tx.flush().await?;
             let mut orders = BTreeMap::<&SaleId, Vec<&OrderMessage>>::new();
             for message in run {
                 match message {
@@ -45,7 +55,9 @@ impl Write for CommitBatch {
                     }
                 }
             }
-            take(tx, &orders, &mut outcome).await?;
+            if !orders.is_empty() {
+                take(tx, &orders, std::mem::take(&mut to_hold), &mut outcome).await?;
+            }
         }
         Ok(outcome)
     }
@@ -71,12 +83,10 @@ fn pass_barrier(tx: &mut LedgerTx<'_>, barrier: &BarrierMessage) -> Result<(), S
 async fn take(
     tx: &mut LedgerTx<'_>,
     orders: &BTreeMap<&SaleId, Vec<&OrderMessage>>,
+    to_hold: Vec<&str>,
     outcome: &mut BatchOutcome,
 ) -> Result<(), Fault> {
-    if orders.is_empty() {
-        return Ok(());
-    }
-    let before = Before::read(tx, orders).await?;
+    let before = Before::read(tx, orders, to_hold).await?;
     let none = HashMap::new();
     for (sale, messages) in orders {
         let allocation = tx.held(sale)?;
@@ -88,10 +98,8 @@ async fn take(
             new.extend(rules::row_of(before.now, allocation, message, decision)?);
         }
         if before.expects_known {
-            let inserted = insert_unknown(tx.conn(), &new).await?;
+            let inserted = insert::unknown(tx.conn(), &new).await?;
             new.retain(|order| inserted.contains(&order.id));
-        } else {
-            insert(tx.conn(), &new).await?;
         }
         outcome.duplicates += (messages.len() - new.len()) as u64;
         for order in &new {
@@ -99,6 +107,9 @@ async fn take(
             *(if holds { &mut outcome.taken } else { &mut outcome.rejected }) += 1;
             tx.moved(order, None, order.status);
             tx.tell(if holds { EventKind::OrderPlaced } else { EventKind::OrderRejected }, order);
+        }
+        if !before.expects_known {
+            tx.insert(sale, new);
         }
     }
     Ok(())
@@ -116,6 +127,8 @@ struct Before {
 }
 
 impl Before {
+    /// Reads it, and the allocations of the sales `to_hold`, whose rows are locked.
+    ///
     /// Looking for every order costs as much as a third of the insert, and nearly all are new: what comes
     /// again comes first, or is a batch cut otherwise than before. So the ends are looked for, and all
     /// only if one of them is known. A known order between two new ones fails the insert, and the
@@ -123,40 +136,44 @@ impl Before {
     async fn read(
         tx: &mut LedgerTx<'_>,
         orders: &BTreeMap<&SaleId, Vec<&OrderMessage>>,
+        to_hold: Vec<&str>,
     ) -> Result<Self, Fault> {
-        let ids = || orders.values().flatten().map(|m| rows::key(m.order));
         if !tx.lost_before {
-            let ends = orders.values().flat_map(|of_sale| [of_sale.first(), of_sale.last()]);
-            let ends = ends.flatten().map(|m| rows::key(m.order)).collect();
-            let before = Self::looking_for(tx.conn(), ends, orders).await?;
+            let before = Self::looking_for(tx, ends(orders), orders, to_hold.clone()).await?;
             if before.known.is_empty() {
                 return Ok(before);
             }
         }
-        let before = Self::looking_for(tx.conn(), ids().collect(), orders).await?;
+        let before = Self::looking_for(tx, ids(orders), orders, to_hold).await?;
         Ok(Self { expects_known: true, ..before })
     }
 
     async fn looking_for(
-        conn: &mut PgConnection,
+        tx: &mut LedgerTx<'_>,
         ids: Vec<Uuid>,
         orders: &BTreeMap<&SaleId, Vec<&OrderMessage>>,
+        to_hold: Vec<&str>,
     ) -> Result<Self, Fault> {
         let buyers: BTreeSet<&str> = orders.values().flatten().map(|m| m.buyer.as_str()).collect();
-        let found = sqlx::query(
+        let found = sqlx::query(concat!(
             "select seckill_now() as now, null::uuid as id, null::text as sale, null::text as buyer,
-                 null::bigint as units
+                 null::bigint as units, null::text as currency, null::bigint[] as numbers
              union all
-             select null, id, null, null, null from orders where id = any($1)
+             select null, id, null, null, null, null, null from orders where id = any($1)
              union all
-             select null, null, sale, buyer, sum(quantity)::bigint from orders
+             select null, null, sale, buyer, sum(quantity)::bigint, null, null from orders
              where buyer = any($2) and sale = any($3) and status in ('pending_payment', 'paid')
-             group by sale, buyer",
-        )
+             group by sale, buyer
+             union all
+             select null, null, sale, null, null, currency, array[",
+            allocation_numbers!(),
+            "] from allocations where sale = any($4)"
+        ))
         .bind(ids)
         .bind(buyers.into_iter().collect::<Vec<_>>())
         .bind(orders.keys().map(|sale| sale.as_str()).collect::<Vec<_>>())
-        .fetch_all(conn)
+        .bind(to_hold)
+        .fetch_all(tx.conn())
         .await?;
         let (mut now, mut known, mut live_units) = (UnixMillis(0), HashSet::new(), HashMap::new());
         for row in &found {
@@ -164,6 +181,8 @@ impl Before {
                 now = UnixMillis(millis);
             } else if let Some(id) = row.try_get("id")? {
                 known.insert(rows::id_of(id));
+            } else if let Some(numbers) = row.try_get("numbers")? {
+                tx.hold(rows::allocation_of(row, numbers)?);
             } else {
                 let of_sale: &mut HashMap<_, _> = live_units.entry(rows::text(row, "sale")?).or_default();
                 of_sale.insert(rows::text(row, "buyer")?, rows::number(row, "units")?);
@@ -173,55 +192,13 @@ impl Before {
     }
 }
 
-/// The insert of rows of one sale; its parameters are [`columns`].
-macro_rules! insert_orders {
-    () => {
-        "insert into orders (id, quantity, amount_cents, created_at, pay_by, sale, buyer, currency, status, reason)
-         select id, quantity, amount_cents, created_at, $1, $2, buyer, $3, status, reason
-         from unnest($4::uuid[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::text[])
-             as o(id, quantity, amount_cents, created_at, buyer, status, reason)"
-    };
+fn ids(orders: &BTreeMap<&SaleId, Vec<&OrderMessage>>) -> Vec<Uuid> {
+    orders.values().flatten().map(|m| rows::key(m.order)).collect()
 }
 
-/// Rows of one sale, column by column.
-fn columns<'q>(first: &'q OrderRecord, orders: &'q [OrderRecord]) -> Result<PgArguments, StoreError> {
-    let column = |of: fn(&OrderRecord) -> i64| orders.iter().map(of).collect::<Vec<_>>();
-    let texts = |of: fn(&'q OrderRecord) -> &'q str| orders.iter().map(of).collect::<Vec<_>>();
-    let mut all = PgArguments::default();
-    let added = (|| {
-        all.add(first.pay_by.0)?;
-        all.add(first.sale.as_str())?;
-        all.add(first.amount.currency.as_str())?;
-        all.add(orders.iter().map(|o| rows::key(o.id)).collect::<Vec<_>>())?;
-        all.add(column(|o| i64::from(o.quantity)))?;
-        all.add(column(|o| o.amount.cents))?;
-        all.add(column(|o| o.created_at.0))?;
-        all.add(texts(|o| o.buyer.as_str()))?;
-        all.add(texts(|o| o.status.as_str()))?;
-        all.add(orders.iter().map(|o| o.reason.as_deref()).collect::<Vec<_>>())
-    })();
-    added.map_err(|e| StoreError::Refused(e.to_string()))?;
-    Ok(all)
-}
-
-/// Inserts all of the rows; fails if one is there.
-async fn insert(conn: &mut PgConnection, orders: &[OrderRecord]) -> Result<(), Fault> {
-    if let Some(first) = orders.first() {
-        sqlx::query_with(insert_orders!(), columns(first, orders)?).execute(conn).await?;
-    }
-    Ok(())
-}
-
-/// Inserts those of the rows that are not there and answers the ids it really inserted.
-pub(super) async fn insert_unknown(
-    conn: &mut PgConnection,
-    orders: &[OrderRecord],
-) -> Result<HashSet<OrderId>, Fault> {
-    let Some(first) = orders.first() else { return Ok(HashSet::new()) };
-    let insert = concat!(insert_orders!(), " on conflict (id) do nothing returning id");
-    let inserted: Vec<Uuid> =
-        sqlx::query_scalar_with(insert, columns(first, orders)?).fetch_all(conn).await?;
-    Ok(inserted.into_iter().map(rows::id_of).collect())
+fn ends(orders: &BTreeMap<&SaleId, Vec<&OrderMessage>>) -> Vec<Uuid> {
+    let ends = orders.values().flat_map(|of_sale| [of_sale.first(), of_sale.last()]).flatten();
+    ends.map(|m| rows::key(m.order)).collect()
 }
 
 /// The units that a buyer holds of the sale.

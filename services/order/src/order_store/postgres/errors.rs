@@ -16,6 +16,8 @@ const CONTENDED: [&str; 3] = [
     "40001", // serialization failure
     "40P01", // deadlock detected
 ];
+/// Codes of a server that ends the connection: last words, which may be read long after.
+const ENDED: &str = "57P";
 
 /// Whether the engine refuses this very call; else it cannot do it now.
 pub(in crate::order_store) fn refuses(code: &str) -> bool {
@@ -44,6 +46,19 @@ impl From<sqlx::Error> for Fault {
         let contended =
             error.as_database_error().and_then(|e| e.code()).is_some_and(|c| CONTENDED.contains(&&*c));
         if contended { Self::Contended(error.into()) } else { Self::Store(error.into()) }
+    }
+}
+
+impl Fault {
+    /// What a transaction that did not even begin comes to: the connection may have been lost while nobody
+    /// looked, and another one may not.
+    pub(super) fn before_anything(error: sqlx::Error) -> Self {
+        let ended = error.as_database_error().and_then(|e| e.code()).is_some_and(|c| c.starts_with(ENDED));
+        if ended || matches!(error, sqlx::Error::Io(_)) {
+            Self::Contended(error.into())
+        } else {
+            error.into()
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use domain::{OrderStatus, UnixMillis};
 
 use super::errors::Fault;
 use super::ledger_tx::LedgerTx;
-use super::{batch, reads, rows};
+use super::{insert, reads, rows};
 use crate::order_store::{OrderRecord, rules};
 
 /// Closes the reservation's id unless it came in time, and tells again what became of it: the
@@ -34,7 +34,7 @@ async fn close_order(tx: &mut LedgerTx<'_>, fence: &FenceMessage) -> Result<(), 
         return Ok(());
     }
     let order = rejected(tx, fence).await?;
-    let inserted = batch::insert_unknown(tx.conn(), std::slice::from_ref(&order)).await?;
+    let inserted = insert::unknown(tx.conn(), std::slice::from_ref(&order)).await?;
     if !inserted.is_empty() {
         tx.moved(&order, None, OrderStatus::Rejected);
     }

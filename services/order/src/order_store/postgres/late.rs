@@ -1,7 +1,7 @@
 //! Late payments: the money came after the order had expired. Units are reserved again, under the
 //! order's late id; the claim here is made once, whatever its answer.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use async_trait::async_trait;
 use contract::events::EventKind;
@@ -32,7 +32,7 @@ impl Write for CommitLate {
         if !still_waits(tx, &self.reference).await? {
             return Ok(LateCommit::Settled);
         }
-        tx.lock(BTreeSet::from([&order.sale])).await?;
+        tx.lock(&order.sale).await?;
         let guard = tx.held(&order.sale)?.guard;
         if self.epoch != guard.epoch {
             // The reservation went down with its stock state; it can be made again in the new one.

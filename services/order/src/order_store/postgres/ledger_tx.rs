@@ -11,33 +11,35 @@ use std::collections::{BTreeMap, BTreeSet};
 use contract::events::{EventKind, OrderFact};
 use domain::{Epoch, OrderId, OrderStatus, ReservationId, SaleId};
 use sqlx::postgres::PgConnection;
-use sqlx::{Connection, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Connection, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::errors::Fault;
 use super::moves::Moves;
 use super::rows::{self, allocation_columns};
-use super::work::LEASE_MS;
-use crate::order_store::{AllocationRecord, OrderRecord, StoreError, rules};
+use super::{closing, insert};
+use crate::order_store::{AllocationRecord, OrderRecord, StoreError};
 
 /// A sale as this transaction sees it.
 #[derive(Default)]
-struct Touched {
+pub(super) struct Touched {
     /// Its allocation with every move of this transaction in it, if its row is locked.
     held: Option<AllocationRecord>,
-    moves: Moves,
-    told: BTreeMap<EventKey, Told>,
+    pub(super) moves: Moves,
+    pub(super) told: BTreeMap<EventKey, Told>,
+    /// Orders that are inserted with all this; nothing reads them before.
+    pub(super) new: Vec<OrderRecord>,
 }
 
 /// What identifies an event row of a sale: its kind, which of the orders' reservations it is about, and
 /// the epoch; none stands for the epoch the allocation has when it is written.
-type EventKey = (Option<Epoch>, &'static str, bool);
+pub(super) type EventKey = (Option<Epoch>, &'static str, bool);
 
 #[derive(Default)]
-struct Told {
-    orders: Vec<OrderId>,
+pub(super) struct Told {
+    pub(super) orders: Vec<OrderId>,
     /// Of orders that have no row.
-    facts: Vec<OrderFact>,
+    pub(super) facts: Vec<OrderFact>,
 }
 
 /// A write transaction. Dropped without [`LedgerTx::commit`], it never was.
@@ -52,12 +54,27 @@ pub(super) struct LedgerTx<'c> {
 }
 
 impl<'c> LedgerTx<'c> {
+    /// Begins, and locks the allocations of `sales` until the end. A transaction locks once, all it needs:
+    /// the rows are locked in their order, so two of them never wait in a ring.
     pub(super) async fn begin(
         conn: &'c mut PgConnection,
         holder: Uuid,
+        sales: &BTreeSet<SaleId>,
         lost_before: bool,
     ) -> Result<Self, Fault> {
-        Ok(Self { tx: conn.begin().await?, holder, lost_before, sales: BTreeMap::new() })
+        let tx = if sales.is_empty() {
+            conn.begin().await
+        } else {
+            // In one round trip, which cannot carry parameters. Sale ids are letters, digits and hyphens.
+            let names: Vec<_> = sales.iter().map(|sale| format!("'{sale}'")).collect();
+            let begin = format!(
+                "begin; select 1 from allocations where sale in ({}) order by sale for update",
+                names.join(",")
+            );
+            conn.begin_with(AssertSqlSafe(begin)).await
+        };
+        let tx = tx.map_err(Fault::before_anything)?;
+        Ok(Self { tx, holder, lost_before, sales: BTreeMap::new() })
     }
 
     /// The connection, inside the transaction.
@@ -65,26 +82,26 @@ impl<'c> LedgerTx<'c> {
         &mut self.tx
     }
 
-    /// Locks the sales' allocations until the transaction ends. A transaction locks once, all it needs:
-    /// the rows are locked in their order, so two of them never wait in a ring.
-    pub(super) async fn lock(&mut self, sales: BTreeSet<&SaleId>) -> Result<(), Fault> {
-        let names: Vec<&str> = sales.iter().map(|s| s.as_str()).collect();
-        let found = sqlx::query(concat!(
+    /// Locks one more sale's allocation, and reads it.
+    pub(super) async fn lock(&mut self, sale: &SaleId) -> Result<(), Fault> {
+        let row = sqlx::query(concat!(
             "select ",
             allocation_columns!(),
-            " from allocations where sale = any($1) order by sale
+            " from allocations where sale = $1
               for update"
         ))
-        .bind(names)
-        .fetch_all(&mut *self.tx)
-        .await?;
-        for row in &found {
-            let record = rows::allocation(row)?;
-            let sale = record.sale.clone();
-            self.touched(&sale).held = Some(record);
-        }
-        let unknown = sales.into_iter().find(|sale| self.sales.get(*sale).is_none_or(|s| s.held.is_none()));
-        unknown.map_or(Ok(()), |sale| Err(StoreError::UnknownSale(sale.clone()).into()))
+        .bind(sale.as_str())
+        .fetch_optional(&mut *self.tx)
+        .await?
+        .ok_or_else(|| StoreError::UnknownSale(sale.clone()))?;
+        self.hold(rows::allocation(&row)?);
+        Ok(())
+    }
+
+    /// Keeps the allocation of a sale that is locked.
+    pub(super) fn hold(&mut self, record: AllocationRecord) {
+        let sale = record.sale.clone();
+        self.touched(&sale).held = Some(record);
     }
 
     /// The allocation of a sale that is locked.
@@ -144,7 +161,20 @@ impl<'c> LedgerTx<'c> {
         self.sales.entry(sale.clone()).or_default()
     }
 
-    /// Writes allocations and events, and commits. Answers whether anything is to be told.
+    /// Inserts new orders of the sale at the end, in the statement that moves its allocation.
+    pub(super) fn insert(&mut self, sale: &SaleId, new: Vec<OrderRecord>) {
+        self.touched(sale).new.extend(new);
+    }
+
+    /// Inserts now what was to be inserted at the end: something is about to read it.
+    pub(super) async fn flush(&mut self) -> Result<(), Fault> {
+        for sale in self.sales.values_mut() {
+            insert::all(&mut self.tx, &std::mem::take(&mut sale.new)).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes new orders, allocations and events, and commits. Answers whether anything is to be told.
     pub(super) async fn commit(mut self) -> Result<bool, Fault> {
         let mut told = false;
         for (sale, touched) in &self.sales {
@@ -152,96 +182,9 @@ impl<'c> LedgerTx<'c> {
                 continue;
             }
             told |= !touched.told.is_empty();
-            write(&mut self.tx, self.holder, sale, touched).await?;
+            closing::close(&mut self.tx, self.holder, sale, touched).await?;
         }
         self.tx.commit().await?;
         Ok(told)
     }
-}
-
-/// The event rows of a sale, column by column. Each is about `ids[first..=last]`, counted from 1.
-#[derive(Default)]
-struct EventRows {
-    epochs: Vec<Option<i64>>,
-    kinds: Vec<&'static str>,
-    late: Vec<bool>,
-    facts: Vec<Option<String>>,
-    firsts: Vec<i32>,
-    lasts: Vec<i32>,
-    ids: Vec<Uuid>,
-}
-
-impl EventRows {
-    fn of(told: &BTreeMap<EventKey, Told>) -> Result<Self, StoreError> {
-        let mut rows = Self::default();
-        for (key, told) in told {
-            // A barrier names no order, and is still one event.
-            let mut chunks = told.orders.chunks(rules::EVENT_ORDERS_MAX);
-            rows.add(*key, chunks.next().unwrap_or(&[]), &told.facts)?;
-            for orders in chunks {
-                rows.add(*key, orders, &[])?;
-            }
-        }
-        Ok(rows)
-    }
-
-    fn add(
-        &mut self,
-        (epoch, kind, late): EventKey,
-        orders: &[OrderId],
-        facts: &[OrderFact],
-    ) -> Result<(), StoreError> {
-        let position = |n: usize| i32::try_from(n).map_err(|e| StoreError::Refused(e.to_string()));
-        let json = |facts| serde_json::to_string(facts).map_err(|e| StoreError::Refused(e.to_string()));
-        self.epochs.push(epoch.map(|e| rows::signed(e.0)));
-        self.kinds.push(kind);
-        self.late.push(late);
-        self.facts.push(if facts.is_empty() { None } else { Some(json(facts)?) });
-        self.firsts.push(position(self.ids.len() + 1)?);
-        self.ids.extend(orders.iter().copied().map(rows::key));
-        self.lasts.push(position(self.ids.len())?);
-        Ok(())
-    }
-}
-
-/// Moves the sale's allocation and writes its events. What is told is held by whoever committed it, for a
-/// while: its own relay tells it at once.
-async fn write(conn: &mut PgConnection, holder: Uuid, sale: &SaleId, touched: &Touched) -> Result<(), Fault> {
-    let (moves, events) = (&touched.moves, EventRows::of(&touched.told)?);
-    let done = sqlx::query(
-        "with moved as (
-             update allocations set taken = taken + $2, pending_payment = pending_payment + $3, paid = paid + $4,
-                 cancelled = cancelled + $5, expired = expired + $6, rejected = rejected + $7,
-                 refunded = refunded + $8, epoch = greatest(epoch, $9)
-             where sale = $1 and $10
-             returning epoch)
-         insert into outbox (epoch, at, held_until, holder, late, kind, sale, orders, facts)
-         select coalesce(e.epoch, (select epoch from moved), (select epoch from allocations where sale = $1)), clock.now, clock.now + $11, $12, e.late, e.kind, $1,
-             $13[e.first:e.last], e.facts
-         from (select seckill_now() as now) clock, unnest($14::bigint[], $15::text[], $16::boolean[], $17::text[],
-             $18::integer[], $19::integer[]) as e(epoch, kind, late, facts, first, last)",
-    )
-    .bind(sale.as_str())
-    .bind(moves.taken)
-    .bind(moves.pending_payment)
-    .bind(moves.paid)
-    .bind(moves.cancelled)
-    .bind(moves.expired)
-    .bind(moves.rejected)
-    .bind(moves.refunded)
-    .bind(moves.epoch.map(|e| rows::signed(e.0)))
-    .bind(!moves.is_none())
-    .bind(LEASE_MS)
-    .bind(holder)
-    .bind(events.ids)
-    .bind(events.epochs)
-    .bind(events.kinds)
-    .bind(events.late)
-    .bind(events.facts)
-    .bind(events.firsts)
-    .bind(events.lasts)
-    .execute(conn)
-    .await?;
-    debug_assert_eq!(done.rows_affected() > 0, !touched.told.is_empty());
-    Ok(())
 }

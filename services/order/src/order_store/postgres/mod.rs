@@ -4,8 +4,10 @@
 mod allocations;
 mod audit;
 mod batch;
+mod closing;
 mod errors;
 mod fences;
+mod insert;
 mod late;
 mod ledger_tx;
 mod moves;
@@ -18,6 +20,7 @@ mod tests;
 mod transitions;
 mod work;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +62,10 @@ pub struct PostgresStore {
 trait Write: Send + Sync + 'static {
     /// What it answers.
     type Out: Send + 'static;
+    /// The sales whose allocations are locked from the beginning.
+    fn sales(&self) -> BTreeSet<SaleId> {
+        BTreeSet::new()
+    }
     /// Makes the change inside the transaction.
     async fn run(&self, tx: &mut LedgerTx<'_>) -> Result<Self::Out, Fault>;
 }
@@ -85,7 +92,7 @@ impl PostgresStore {
             let (write, holder) = (write.clone(), self.holder);
             let done = call(&self.pool, move |conn| {
                 Box::pin(async move {
-                    let mut tx = LedgerTx::begin(conn, holder, attempt > 1).await?;
+                    let mut tx = LedgerTx::begin(conn, holder, &write.sales(), attempt > 1).await?;
                     let out = write.run(&mut tx).await?;
                     Ok((out, tx.commit().await?))
                 })

@@ -19,11 +19,23 @@ macro_rules! order_columns {
 }
 pub(super) use order_columns;
 
-/// The columns of `allocations`.
+/// The columns of `allocations` that are numbers, in the order of [`allocation_of`].
+macro_rules! allocation_numbers {
+    () => {
+        "total, total_version, epoch, price_cents, per_user_limit, pay_within_s, taken, pending_payment, paid,
+         cancelled, expired, rejected, refunded"
+    };
+}
+pub(super) use allocation_numbers;
+
+/// A whole row of `allocations`: its numbers go together, so that it fits among other answers.
 macro_rules! allocation_columns {
     () => {
-        "sale, total, total_version, epoch, price_cents, currency, per_user_limit, pay_within_s, taken,
-         pending_payment, paid, cancelled, expired, rejected, refunded"
+        concat!(
+            "sale, currency, array[",
+            $crate::order_store::postgres::rows::allocation_numbers!(),
+            "] as numbers"
+        )
     };
 }
 pub(super) use allocation_columns;
@@ -77,26 +89,36 @@ pub(super) fn order(row: &PgRow) -> Result<OrderRecord, StoreError> {
 
 /// A whole row of `allocations`.
 pub(super) fn allocation(row: &PgRow) -> Result<AllocationRecord, StoreError> {
-    let taken = number(row, "taken")?;
+    allocation_of(row, row.try_get("numbers")?)
+}
+
+/// A whole row of `allocations` whose numbers are these.
+pub(super) fn allocation_of(row: &PgRow, numbers: Vec<i64>) -> Result<AllocationRecord, StoreError> {
+    let bad = || corrupt("allocation", "a number is out of range");
+    let big = |n: i64| u64::try_from(n).map_err(|_| bad());
+    let small = |n: i64| u32::try_from(n).map_err(|_| bad());
+    let [total, total_version, epoch, price_cents, per_user_limit, pay_within_s, taken, counts @ ..] =
+        <[i64; 13]>::try_from(numbers).map_err(|_| bad())?;
+    let [pending_payment, paid, cancelled, expired, rejected, refunded] = counts;
     Ok(AllocationRecord {
         sale: text(row, "sale")?,
         guard: Allocation {
-            total: number(row, "total")?,
-            taken,
-            epoch: Epoch(number(row, "epoch")?),
-            per_user_limit: number(row, "per_user_limit")?,
+            total: small(total)?,
+            taken: small(taken)?,
+            epoch: Epoch(big(epoch)?),
+            per_user_limit: small(per_user_limit)?,
         },
-        total_version: number(row, "total_version")?,
-        price: money(row, "price_cents")?,
-        pay_within_s: number(row, "pay_within_s")?,
+        total_version: big(total_version)?,
+        price: Money { cents: price_cents, currency: text(row, "currency")? },
+        pay_within_s: small(pay_within_s)?,
         counts: OrderCounts {
-            taken,
-            pending_payment: number(row, "pending_payment")?,
-            paid: number(row, "paid")?,
-            cancelled: number(row, "cancelled")?,
-            expired: number(row, "expired")?,
-            rejected: number(row, "rejected")?,
-            refunded: number(row, "refunded")?,
+            taken: small(taken)?,
+            pending_payment: big(pending_payment)?,
+            paid: big(paid)?,
+            cancelled: big(cancelled)?,
+            expired: big(expired)?,
+            rejected: big(rejected)?,
+            refunded: big(refunded)?,
         },
     })
 }

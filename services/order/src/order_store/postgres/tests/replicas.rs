@@ -10,7 +10,7 @@ use sqlx::{Connection, Postgres, Transaction};
 use tokio::time::{Duration, Instant, sleep};
 
 use super::super::super::contract_suite::{buyer, id, order, sale};
-use super::{Bench, PostgresStore, fresh_pair};
+use super::{Bench, CONNECTIONS, PostgresStore, fresh_pair};
 use crate::order_store::{
     BatchOutcome, Cancelled, Capture, CaptureOutcome, LateCommit, OrderStore, Provenance,
 };
@@ -273,5 +273,12 @@ async fn lost_connections_and_a_server_that_only_reads_are_outages() {
     sqlx::query(all_but_this).fetch_all(&mut admin).await.unwrap();
     let outcome = bench.store.commit_batch(&[order(2, "b", 1)]).await;
     assert!(outcome.as_ref().is_err_and(crate::order_store::StoreError::is_outage), "{outcome:?}");
-    assert!(bench.store.allocation(&sale()).await.unwrap().is_some(), "what is read is still answered");
+    // Whoever reads first on a connection that was lost just now meets the loss; each only once.
+    let mut read = bench.store.allocation(&sale()).await;
+    for _ in 0..CONNECTIONS {
+        if read.is_err() {
+            read = bench.store.allocation(&sale()).await;
+        }
+    }
+    assert!(read.unwrap().is_some(), "what is read is still answered");
 }

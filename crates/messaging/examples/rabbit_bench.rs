@@ -2,8 +2,8 @@
 //! to a bare publisher on the same kind of queue, in turns; then confirms beside stop-and-wait and
 //! transactions.
 //!
-//! `cargo run --release -p messaging --example rabbit_bench -- amqp://user:password@host:port/vhost
-//! [seconds] [callers] [rounds]`, on a virtual host of its own: it is filled and emptied.
+//! `cargo run --release -p messaging --example rabbit_bench -- [seconds] [callers] [rounds]` against the
+//! broker of `TEST_AMQP_URL`, on a virtual host of its own: it is filled and emptied.
 
 use std::io::Write;
 use std::pin::Pin;
@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 const SECONDS: u64 = 5;
 const CALLERS: usize = 512;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 const QUEUE: &str = "bench.bare";
 const PERSISTENT: u8 = 2;
 /// Messages of one transaction, where there are several.
@@ -37,7 +37,7 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
-    let url = arguments.next().ok_or("which broker? amqp://user:password@host:port/vhost")?;
+    let url = std::env::var("TEST_AMQP_URL").map_err(|_| "TEST_AMQP_URL must be set")?;
     let seconds = arguments.next().map_or(Ok(SECONDS), |a| a.parse())?;
     let callers = arguments.next().map_or(Ok(CALLERS), |a| a.parse())?;
     let rounds = arguments.next().map_or(Ok(ROUNDS), |a| a.parse())?;

@@ -195,8 +195,9 @@ pub trait StockStore: Send + Sync {
     /// The sale's state now.
     async fn view(&self, sale: &SaleId) -> Result<SaleView, StockError>;
 
-    /// The order exists: Reserved becomes Settled. On anything else it does nothing.
-    async fn settle(&self, sale: &SaleId, id: ReservationId) -> Result<(), StockError>;
+    /// The orders exist: each that is Reserved becomes Settled; on anything else it does nothing. One step
+    /// for each id, not one for all: after an error some may have settled. Settle them again.
+    async fn settle(&self, sale: &SaleId, ids: &[ReservationId]) -> Result<(), StockError>;
 
     /// Gives the units back, once. Reserved or Settled become Released; the id is remembered until
     /// its ticket expires. On anything else it does nothing.

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::events::{Event, EventKind, SaleNews};
+use domain::{ReservationId, SaleId};
+use futures_util::{StreamExt, stream};
 use messaging::{Consumer, Delivery, QueueError, Subscription};
 use stock::StockError;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +21,8 @@ use crate::sale_store::SaleStoreError;
 const BATCH_MAX: usize = 64;
 /// Events held unacknowledged at most; beyond it no more are taken until the oldest is done.
 const HELD_MAX: usize = 4_096;
+/// Releases of one event under way at once.
+const RELEASING_MAX: usize = 32;
 /// How often events that wait for a rebuild are tried again.
 const RETRY_MS: u64 = 100;
 /// Waiting time after the broker failed.
@@ -114,34 +118,43 @@ impl Keeper {
             // Whoever sent the barrier watches the ledger's epoch; nothing is to be done here.
             return true;
         }
-        let mut from_zero = None;
-        for fact in &event.orders {
-            let done = if event.kind.holds_units() {
-                self.stock.settle(&event.sale, fact.reservation).await
-            } else {
-                self.stock.release(&event.sale, fact.reservation).await.map(|released| {
-                    if released.from_zero {
-                        from_zero = Some(released.change);
-                    }
-                })
-            };
-            match done {
-                Ok(()) => {}
-                Err(StockError::UnknownSale(sale)) => return self.is_foreign(&sale).await,
-                Err(error) => {
-                    tracing::warn!(%error, "an event waits for the stock store");
-                    return false;
-                }
+        let ids: Vec<_> = event.orders.iter().map(|fact| fact.reservation).collect();
+        let done = if event.kind.holds_units() {
+            self.stock.settle(&event.sale, &ids).await
+        } else {
+            self.release(&event.sale, &ids).await
+        };
+        match done {
+            Ok(()) => true,
+            Err(StockError::UnknownSale(sale)) => self.is_foreign(&sale).await,
+            Err(error) => {
+                tracing::warn!(%error, "an event waits for the stock store");
+                false
             }
         }
-        if let Some(change) = from_zero {
-            self.broadcast(&event.sale, change, SaleNews::Available).await;
+    }
+
+    /// Gives the units of all of them back, side by side, and tells everybody if there were none before.
+    async fn release(&self, sale: &SaleId, ids: &[ReservationId]) -> Result<(), StockError> {
+        let mut under_way =
+            stream::iter(ids).map(|id| self.stock.release(sale, *id)).buffer_unordered(RELEASING_MAX);
+        let (mut back, mut done) = (None, Ok(()));
+        while let Some(released) = under_way.next().await {
+            match released {
+                Ok(released) if released.from_zero => back = back.max(Some(released.change)),
+                Ok(_) => {}
+                Err(error) => done = Err(error),
+            }
         }
-        true
+        // Also if others failed: these units are back, and when it is tried again nobody would say so.
+        if let Some(change) = back {
+            self.broadcast(sale, change, SaleNews::Available).await;
+        }
+        done
     }
 
     /// Whether the sale is none of ours, so that its event can be let go.
-    async fn is_foreign(&self, sale: &domain::SaleId) -> bool {
+    async fn is_foreign(&self, sale: &SaleId) -> bool {
         matches!(self.sales.get(sale).await, Err(SaleStoreError::NotFound))
     }
 }

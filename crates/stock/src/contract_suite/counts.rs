@@ -11,7 +11,7 @@ pub(super) async fn settle_and_release_are_idempotent_in_any_order(harness: &dyn
         assert_eq!(stage.reserve(n, "ann", 1).await, Reserved::Reserved);
     }
     for _ in 0..2 {
-        stage.store.settle(&stage.sale, first(1)).await.expect("settle");
+        stage.store.settle(&stage.sale, &[first(1)]).await.expect("settle");
     }
     assert_eq!(stage.counts().await, (1, 2, 1));
     let once = stage.store.release(&stage.sale, first(1)).await.expect("release");
@@ -19,12 +19,28 @@ pub(super) async fn settle_and_release_are_idempotent_in_any_order(harness: &dyn
     assert_eq!((once.units, twice.units), (1, 0), "units come back once");
     // The release overtook the settle: the settle must not take the unit again.
     stage.store.release(&stage.sale, first(2)).await.expect("release");
-    stage.store.settle(&stage.sale, first(2)).await.expect("settle");
+    stage.store.settle(&stage.sale, &[first(2)]).await.expect("settle");
     assert_eq!(stage.counts().await, (3, 1, 0));
     // Nothing is known of this one: both do nothing.
-    stage.store.settle(&stage.sale, first(9)).await.expect("settle");
+    stage.store.settle(&stage.sale, &[first(9)]).await.expect("settle");
     assert_eq!(stage.store.release(&stage.sale, first(9)).await.expect("release").units, 0);
     assert_eq!(stage.counts().await, (3, 1, 0));
+}
+
+pub(super) async fn many_settle_in_one_call(harness: &dyn Harness) {
+    const MANY: u32 = 250;
+    let stage = Stage::open(harness, "many", MANY + 1, MANY).await;
+    for n in 1..=MANY {
+        assert_eq!(stage.reserve(u64::from(n), "ann", 1).await, Reserved::Reserved);
+    }
+    stage.store.settle(&stage.sale, &[first(3)]).await.expect("settle");
+    stage.store.release(&stage.sale, first(4)).await.expect("release");
+    // One of them settled before, one is given back, one was never there, and one is named twice.
+    let ids: Vec<_> = (1..=MANY).chain([MANY + 9, 7]).map(|n| first(u64::from(n))).collect();
+    stage.store.settle(&stage.sale, &ids).await.expect("settle");
+    assert_eq!(stage.counts().await, (2, 0, MANY - 1));
+    stage.store.settle(&stage.sale, &[]).await.expect("nothing to settle");
+    assert_eq!(stage.counts().await, (2, 0, MANY - 1));
 }
 
 pub(super) async fn totals_and_terms_are_versioned(harness: &dyn Harness) {
@@ -63,7 +79,7 @@ pub(super) async fn stale_finds_old_unsettled_reservations_only(harness: &dyn Ha
     for n in 1..=4 {
         stage.reserve(n, "ann", 1).await;
     }
-    stage.store.settle(&stage.sale, first(1)).await.expect("settle");
+    stage.store.settle(&stage.sale, &[first(1)]).await.expect("settle");
     stage.store.release(&stage.sale, first(2)).await.expect("release");
     assert_eq!(stage.store.stale(&stage.sale, AGE_MS, 9).await, Ok(vec![]), "too young");
     harness.pass(AGE_MS + 100).await;

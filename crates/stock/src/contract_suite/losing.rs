@@ -22,7 +22,7 @@ pub(super) async fn a_lost_sale_is_unknown_until_rebuilt(harness: &dyn Harness) 
     let request = stage.request(1, "ann", 1).await;
     assert_eq!(stage.store.reserve(&request).await, Err(unknown.clone()));
     assert_eq!(stage.store.peek(&stage.sale, first(1)).await, Err(unknown.clone()));
-    assert_eq!(stage.store.settle(&stage.sale, first(1)).await, Err(unknown.clone()));
+    assert_eq!(stage.store.settle(&stage.sale, &[first(1)]).await, Err(unknown.clone()));
     assert_eq!(stage.store.release(&stage.sale, first(1)).await, Err(unknown.clone()));
     assert_eq!(stage.store.set_total(&stage.sale, 9, 9).await, Err(unknown.clone()));
     let begun = rebuild_of(&stage, 2, 7);

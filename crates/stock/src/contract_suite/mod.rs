@@ -42,6 +42,7 @@ pub async fn run_all(harness: &dyn Harness) {
     reserving::a_late_reservation_ignores_the_window_but_not_the_stock(harness).await;
     reserving::a_crowd_takes_exactly_the_stock(harness).await;
     counts::settle_and_release_are_idempotent_in_any_order(harness).await;
+    counts::many_settle_in_one_call(harness).await;
     counts::totals_and_terms_are_versioned(harness).await;
     counts::changes_rise_when_stock_runs_out_and_comes_back(harness).await;
     counts::stale_finds_old_unsettled_reservations_only(harness).await;

@@ -14,7 +14,7 @@ pub(super) async fn known_ids_come_first(harness: &dyn Harness) {
     assert_eq!(stage.reserve(1, "ann", 1).await, Reserved::AlreadyReserved);
     assert_eq!(stage.reserve(1, "ann", 2).await, Reserved::QuantityMismatch);
     assert_eq!(stage.counts().await, (0, 1, 0), "a repeat takes nothing");
-    stage.store.settle(&stage.sale, super::first(1)).await.expect("settle");
+    stage.store.settle(&stage.sale, &[super::first(1)]).await.expect("settle");
     assert_eq!(stage.reserve(1, "ann", 1).await, Reserved::Settled);
     stage.store.release(&stage.sale, super::first(1)).await.expect("release");
     assert_eq!(stage.reserve(1, "ann", 1).await, Reserved::Finished);

@@ -20,6 +20,8 @@ use crate::port::{
 
 /// Sales a process keeps at most; opening another is refused.
 const SALES_MAX: usize = 10_000;
+/// Reservations settled under one lock at most: buyers wait for it.
+const SETTLE_MAX: usize = 64;
 
 /// [`StockStore`] in memory: one lock a sale, held for the length of one operation.
 pub struct MemoryStock {
@@ -86,8 +88,11 @@ impl StockStore for MemoryStock {
         self.with(sale, |sale| sale.view(now))
     }
 
-    async fn settle(&self, sale: &SaleId, id: ReservationId) -> Result<(), StockError> {
-        self.with(sale, |sale| sale.settle(id))
+    async fn settle(&self, sale: &SaleId, ids: &[ReservationId]) -> Result<(), StockError> {
+        for ids in ids.chunks(SETTLE_MAX) {
+            self.with(sale, |sale| ids.iter().for_each(|id| sale.settle(*id)))?;
+        }
+        Ok(())
     }
 
     async fn release(&self, sale: &SaleId, id: ReservationId) -> Result<Released, StockError> {

@@ -12,7 +12,7 @@
 --   draft, draft book    a state that is being rebuilt
 
 -- Rises with every change of this file. A newer library must serve the callers of an older one.
-local VERSION = 1
+local VERSION = 2
 
 -- What every function answers for a sale whose state is not in force.
 local UNKNOWN = -1
@@ -206,20 +206,30 @@ local function view(keys)
     s.total_version }
 end
 
--- keys: state, book, ages. args: id.
+-- keys: state, book, ages. args: ids.
 local function settle(keys, args)
   local s = in_force(keys[1])
   if not s then
     return UNKNOWN
   end
-  local record = redis.call('HGET', keys[2], args[1])
-  if not record or string.sub(record, 1, 1) ~= 'R' then
+  local found = redis.call('HMGET', keys[2], unpack(args))
+  local ids, records, seen, units = {}, {}, {}, 0
+  for i, id in ipairs(args) do
+    local record = found[i]
+    if record and string.sub(record, 1, 1) == 'R' and not seen[id] then
+      local _, quantity = decode(record)
+      units, seen[id] = units + quantity, true
+      ids[#ids + 1] = id
+      records[#records + 1] = id
+      records[#records + 1] = 'S' .. string.sub(record, 2)
+    end
+  end
+  if #ids == 0 then
     return 0
   end
-  local _, quantity = decode(record)
-  redis.call('HSET', keys[2], args[1], 'S' .. string.sub(record, 2))
-  redis.call('ZREM', keys[3], args[1])
-  s.reserved, s.reservations, s.settled = s.reserved - quantity, s.reservations - 1, s.settled + quantity
+  redis.call('HSET', keys[2], unpack(records))
+  redis.call('ZREM', keys[3], unpack(ids))
+  s.reserved, s.reservations, s.settled = s.reserved - units, s.reservations - #ids, s.settled + units
   store(keys[1], s)
   return 0
 end

@@ -14,6 +14,8 @@ use crate::port::{
 
 /// Live orders written by one call at most: a call blocks the server for about a millisecond.
 const LOAD_MAX: usize = 500;
+/// Reservations settled by one call at most: buyers wait behind it.
+const SETTLE_MAX: usize = 100;
 /// Stale reservations named by one call at most.
 const STALE_MAX: usize = 1_000;
 
@@ -54,10 +56,15 @@ impl StockStore for RedisStock {
         self.snapshot(sale).await.map(|snapshot| snapshot.view)
     }
 
-    async fn settle(&self, sale: &SaleId, id: ReservationId) -> Result<(), StockError> {
-        let mut command = codec::call("seckill_settle", sale, &[State, Book, Ages]);
-        command.arg(IdBytes::of(id).as_slice());
-        self.call(sale, &command).await.map(|_| ())
+    async fn settle(&self, sale: &SaleId, ids: &[ReservationId]) -> Result<(), StockError> {
+        for ids in ids.chunks(SETTLE_MAX) {
+            let mut command = codec::call("seckill_settle", sale, &[State, Book, Ages]);
+            for id in ids {
+                command.arg(IdBytes::of(*id).as_slice());
+            }
+            self.call(sale, &command).await?;
+        }
+        Ok(())
     }
 
     async fn release(&self, sale: &SaleId, id: ReservationId) -> Result<Released, StockError> {

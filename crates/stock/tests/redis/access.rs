@@ -57,7 +57,7 @@ async fn a_gateways_credentials_reserve_and_look_and_no_more() {
     let refused = |error: StockError| {
         assert!(matches!(&error, StockError::Unreachable(why) if why.contains("no permissions")), "{error}");
     };
-    refused(gateway.settle(&shoes, ticket.id).await.expect_err("settle"));
+    refused(gateway.settle(&shoes, &[ticket.id]).await.expect_err("settle"));
     refused(gateway.release(&shoes, ticket.id).await.expect_err("release"));
     refused(gateway.set_total(&shoes, 9, 9).await.expect_err("set_total"));
     refused(gateway.stale(&shoes, 0, 1).await.expect_err("stale"));
@@ -96,7 +96,7 @@ async fn inventorys_credentials_keep_the_stock_and_the_library() {
     open_sale(&*store, &shoes, 1, 5).await;
     let ticket = request(&*store, &shoes, 1).await;
     assert_eq!(store.reserve(&ticket).await, Ok(Reserved::Reserved));
-    assert_eq!(store.settle(&shoes, ticket.id).await, Ok(()));
+    assert_eq!(store.settle(&shoes, &[ticket.id]).await, Ok(()));
     assert_eq!(store.release(&shoes, ticket.id).await.map(|r| r.units), Ok(1));
     assert!(store.stale(&shoes, 0, 9).await.is_ok());
     assert!(store.set_total(&shoes, 9, 2).await.is_ok());

@@ -77,7 +77,7 @@ async fn a_cluster_spreads_sales_and_each_is_whole() {
         open_sale(&*store, sale, 1, 5).await;
         let ticket = request(&*store, sale, 1).await;
         assert_eq!(store.reserve(&ticket).await, Ok(Reserved::Reserved));
-        assert_eq!(store.settle(sale, ticket.id).await, Ok(()));
+        assert_eq!(store.settle(sale, &[ticket.id]).await, Ok(()));
         assert_eq!(store.release(sale, ticket.id).await.map(|r| r.units), Ok(1));
         assert!(store.stale(sale, 0, 9).await.is_ok());
     }

@@ -41,8 +41,8 @@ impl StockStore for InTurn {
         self.next().view(sale).await
     }
 
-    async fn settle(&self, sale: &SaleId, id: ReservationId) -> Result<(), StockError> {
-        self.next().settle(sale, id).await
+    async fn settle(&self, sale: &SaleId, ids: &[ReservationId]) -> Result<(), StockError> {
+        self.next().settle(sale, ids).await
     }
 
     async fn release(&self, sale: &SaleId, id: ReservationId) -> Result<Released, StockError> {

@@ -21,7 +21,7 @@ async fn assert_lost_then_rebuilt(store: &dyn StockStore, made: &Reserve) {
     assert_eq!(store.reserve(made).await, Err(unknown.clone()));
     assert_eq!(store.peek(&made.sale, made.id).await, Err(unknown.clone()));
     assert_eq!(store.view(&made.sale).await, Err(unknown.clone()));
-    assert_eq!(store.settle(&made.sale, made.id).await, Err(unknown.clone()));
+    assert_eq!(store.settle(&made.sale, &[made.id]).await, Err(unknown.clone()));
     assert_eq!(store.release(&made.sale, made.id).await, Err(unknown.clone()));
     assert_eq!(store.snapshot(&made.sale).await, Err(unknown.clone()));
     assert_eq!(store.stale(&made.sale, 0, 9).await, Err(unknown));

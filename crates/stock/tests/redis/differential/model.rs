@@ -116,7 +116,10 @@ impl<'a> Pair<'a> {
             }
             Operation::Peek(id) => both!(self, operation, peek(&sale, id_of(*id))).map(drop),
             Operation::View => both!(self, operation, view(&sale)).map(drop),
-            Operation::Settle(id) => both!(self, operation, settle(&sale, id_of(*id))).map(drop),
+            Operation::Settle(ids) => {
+                let ids: Vec<_> = ids.iter().copied().map(id_of).collect();
+                both!(self, operation, settle(&sale, &ids)).map(drop)
+            }
             Operation::Release(id) => both!(self, operation, release(&sale, id_of(*id))).map(drop),
             Operation::Configure(terms) => {
                 let config = self.config(terms);

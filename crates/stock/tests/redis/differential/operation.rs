@@ -1,12 +1,15 @@
 //! What is done to both stores. Few ids, buyers and units, so that operations meet.
 
 use domain::Phase;
+use proptest::collection::vec;
 use proptest::prelude::*;
 
 /// Ids that operations draw from, each also as a late one.
 pub(crate) const IDS: u64 = 8;
 /// Buyers.
 pub(crate) const BUYERS: u8 = 4;
+/// Reservations settled by one call at most.
+const SETTLED_AT_ONCE: usize = 4;
 /// Operations in one sequence at most.
 const LENGTH_MAX: usize = 200;
 
@@ -38,7 +41,7 @@ pub(crate) enum Operation {
     },
     Peek(Id),
     View,
-    Settle(Id),
+    Settle(Vec<Id>),
     Release(Id),
     Configure(Terms),
     SetTotal {
@@ -83,7 +86,7 @@ fn id() -> impl Strategy<Value = Id> {
 }
 
 fn live() -> impl Strategy<Value = Vec<(Id, u8, u32)>> {
-    prop::collection::vec((id(), 0..BUYERS, 1..4_u32), 0..5)
+    vec((id(), 0..BUYERS, 1..4_u32), 0..5)
 }
 
 fn terms() -> impl Strategy<Value = Terms> {
@@ -115,7 +118,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         40 => reserve(),
         12 => id().prop_map(Operation::Peek),
         3 => Just(Operation::View),
-        12 => id().prop_map(Operation::Settle),
+        12 => vec(id(), 1..=SETTLED_AT_ONCE).prop_map(Operation::Settle),
         16 => id().prop_map(Operation::Release),
         3 => terms().prop_map(Operation::Configure),
         4 => (total.clone(), -1..3_i64).prop_map(|(total, version_step)| Operation::SetTotal { total, version_step }),
@@ -138,5 +141,5 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 /// Sequences of operations.
 pub(crate) fn sequences() -> impl Strategy<Value = Vec<Operation>> {
-    prop::collection::vec(operation(), 1..LENGTH_MAX)
+    vec(operation(), 1..LENGTH_MAX)
 }

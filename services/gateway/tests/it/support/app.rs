@@ -206,7 +206,7 @@ impl App {
     /// The order becomes a row in the ledger, and its reservation settled.
     pub async fn settle(&self, order: OrderId, buyer: &str, status: OrderStatus) {
         self.row(order, buyer, status);
-        self.stock.settle(&sale_id(), ReservationId::first(order)).await.unwrap();
+        self.stock.settle(&sale_id(), &[ReservationId::first(order)]).await.unwrap();
     }
 
     pub fn row(&self, order: OrderId, buyer: &str, status: OrderStatus) {

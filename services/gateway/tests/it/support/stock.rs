@@ -80,8 +80,8 @@ impl StockStore for Stock {
         self.inner.view(sale).await
     }
 
-    async fn settle(&self, sale: &SaleId, id: ReservationId) -> Result<(), StockError> {
-        self.inner.settle(sale, id).await
+    async fn settle(&self, sale: &SaleId, ids: &[ReservationId]) -> Result<(), StockError> {
+        self.inner.settle(sale, ids).await
     }
 
     async fn release(&self, sale: &SaleId, id: ReservationId) -> Result<Released, StockError> {

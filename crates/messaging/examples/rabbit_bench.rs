@@ -1,11 +1,13 @@
 //! How many messages a second RabbitMQ confirms to many callers of the adapter, beside what it confirms
-//! to a bare publisher on the same kind of queue, in turns; then confirms beside stop-and-wait and
-//! transactions.
+//! to bare publishers, in turns: one that publishes the same messages the same way (through the exchange,
+//! mandatory, with an id) and one that does the least there is (straight into a queue of the same kind).
+//! Then confirms beside stop-and-wait and transactions.
 //!
 //! `cargo run --release -p messaging --example rabbit_bench -- [seconds] [callers] [rounds]` against the
 //! broker of `TEST_AMQP_URL`, on a virtual host of its own: it is filled and emptied.
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,14 +22,16 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use messaging::OrderQueue;
 use messaging::rabbitmq::{Addresses, RabbitBroker, RabbitOptions};
-use messaging::topology::lane_queue;
+use messaging::topology::{self, lane_queue};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-const SECONDS: u64 = 5;
+const SECONDS: u64 = 3;
 const CALLERS: usize = 512;
 const ROUNDS: usize = 5;
 const QUEUE: &str = "bench.bare";
+/// An id as long as the platform's.
+const ID: &str = "01H8XGJWBWBAQ4Z1J8XGJWBWBA";
 const PERSISTENT: u8 = 2;
 /// Messages of one transaction, where there are several.
 const BATCH: usize = 100;
@@ -48,35 +52,40 @@ async fn main() -> Outcome<()> {
     let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
     let bare = Bare::declare(&connection).await?;
 
-    let (mut adapter_rates, mut bare_rates) = (Vec::new(), Vec::new());
+    let mut rates = [Vec::new(), Vec::new(), Vec::new()];
     for round in 1..=rounds {
-        let processor = processor_ms();
-        let adapter = adapter(&broker, callers, lasting).await;
-        let adapter_us = each_us(processor, adapter, lasting);
-        bare.purge(&lane_queue(0)).await?;
-        let processor = processor_ms();
-        let confirmed = bare.confirms(callers, lasting).await?;
-        let bare_us = each_us(processor, confirmed, lasting);
-        bare.purge(QUEUE).await?;
-        say(&format!(
-            "round {round}: adapter {adapter}/s, bare {confirmed}/s: {} %; \
-             this program's processor time for each: {adapter_us} us, bare {bare_us} us",
-            adapter * 100 / confirmed.max(1)
-        ))?;
-        adapter_rates.push(adapter);
-        bare_rates.push(confirmed);
+        let mut line = format!("round {round}:");
+        for (of_kind, kind) in rates.iter_mut().zip(["adapter", "bare", "shortest"]) {
+            let processor = processor_ms();
+            let rate = match kind {
+                "adapter" => adapter(&broker, callers, lasting).await,
+                "bare" => bare.confirms(Manner::TheSame, callers, lasting).await?,
+                _ => bare.confirms(Manner::Shortest, callers, lasting).await?,
+            };
+            write!(
+                line,
+                " {kind} {rate}/s ({} us of this program's time each)",
+                each_us(processor, rate, lasting)
+            )?;
+            bare.purge(&lane_queue(0)).await?;
+            bare.purge(QUEUE).await?;
+            of_kind.push(rate);
+        }
+        say(&line)?;
     }
-    let (adapter, confirmed) = (median(adapter_rates), median(bare_rates));
+    let [adapter, same, shortest] = rates.map(median);
     say(&format!(
-        "{callers} callers, medians: adapter {adapter}/s, bare {confirmed}/s: {} %",
-        adapter * 100 / confirmed.max(1)
+        "{callers} callers, medians: adapter {adapter}/s; bare, the same messages {same}/s: {} %; bare, the \
+         shortest way {shortest}/s: {} %",
+        adapter * 100 / same.max(1),
+        adapter * 100 / shortest.max(1)
     ))?;
-    let one = bare.confirms(1, lasting).await?;
+    let one = bare.confirms(Manner::Shortest, 1, lasting).await?;
     let each = bare.transactions(1, lasting).await?;
     let batched = bare.transactions(BATCH, lasting).await?;
     bare.purge(QUEUE).await?;
     say(&format!(
-        "bare: confirms, {callers} under way {confirmed}/s; one under way {one}/s; \
+        "shortest: confirms, {callers} under way {shortest}/s; one under way {one}/s; \
          a transaction each {each}/s; a transaction for {BATCH} {batched}/s"
     ))?;
     broker.close().await;
@@ -148,6 +157,15 @@ async fn adapter(broker: &Arc<RabbitBroker>, callers: usize, lasting: Duration) 
     rate(confirmed.load(Ordering::Relaxed), begun)
 }
 
+/// How the bare publisher publishes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// As the platform must: through the lanes' exchange into a lane, mandatory, with an id.
+    TheSame,
+    /// Straight into a queue of the same kind, with nothing that is not needed for that.
+    Shortest,
+}
+
 /// What a program would do that does nothing else.
 struct Bare {
     confirming: Channel,
@@ -181,20 +199,32 @@ impl Bare {
         Ok(())
     }
 
-    async fn publish(&self, channel: &Channel) -> Result<lapin::PublisherConfirm, lapin::Error> {
+    async fn publish(
+        &self,
+        channel: &Channel,
+        manner: Manner,
+    ) -> Result<lapin::PublisherConfirm, lapin::Error> {
         let properties = BasicProperties::default().with_delivery_mode(PERSISTENT);
-        let options = BasicPublishOptions::default();
-        channel.basic_publish("".into(), QUEUE.into(), options, &self.body, properties).await
+        let options = BasicPublishOptions { mandatory: manner == Manner::TheSame, ..Default::default() };
+        let (exchange, key, properties) = match manner {
+            Manner::Shortest => ("", QUEUE, properties),
+            Manner::TheSame => (
+                topology::ORDERS,
+                "0",
+                properties.with_content_type("application/json".into()).with_message_id(ID.into()),
+            ),
+        };
+        channel.basic_publish(exchange.into(), key.into(), options, &self.body, properties).await
     }
 
     /// So many publishes under way.
-    async fn confirms(&self, window: usize, lasting: Duration) -> Outcome<u64> {
+    async fn confirms(&self, manner: Manner, window: usize, lasting: Duration) -> Outcome<u64> {
         type Confirm<'a> = Pin<Box<dyn Future<Output = Result<bool, lapin::Error>> + Send + 'a>>;
         let mut under_way: FuturesUnordered<Confirm<'_>> = FuturesUnordered::new();
         let (begun, mut confirmed) = (Instant::now(), 0);
         loop {
             while under_way.len() < window && begun.elapsed() < lasting {
-                let one = async { Ok(self.publish(&self.confirming).await?.await?.is_ack()) };
+                let one = async { Ok(self.publish(&self.confirming, manner).await?.await?.is_ack()) };
                 under_way.push(Box::pin(one));
             }
             match under_way.next().await {
@@ -209,7 +239,7 @@ impl Bare {
         let (begun, mut committed) = (Instant::now(), 0);
         while begun.elapsed() < lasting {
             for _ in 0..batch {
-                self.publish(&self.transacting).await?.await?;
+                self.publish(&self.transacting, Manner::Shortest).await?.await?;
             }
             self.transacting.tx_commit().await?;
             committed += batch as u64;

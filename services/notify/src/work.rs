@@ -22,7 +22,7 @@ const DELIVER_MAX: usize = 500;
 const PUBLISHING_MAX: usize = 256;
 /// Notices written in a second at most. Nobody waits for an e-mail by the millisecond, but everybody waits
 /// for the order behind it: in a storm the backlog stays in the queue as events of hundreds of orders.
-const NOTICES_PER_S_MAX: u32 = 2_000;
+const NOTICES_PER_S_MAX: u32 = 500;
 /// What readiness means here: events come in.
 const EVENTS: &str = "the events of orders";
 /// Waiting time after something failed.

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use contract::events::{Event, EventKind, SaleNews};
 use domain::{ReservationId, SaleId};
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use messaging::{Consumer, Delivery, QueueError, Subscription};
 use stock::StockError;
 use tokio_util::sync::CancellationToken;
@@ -136,14 +137,16 @@ impl Keeper {
 
     /// Gives the units of all of them back, side by side, and tells everybody if there were none before.
     async fn release(&self, sale: &SaleId, ids: &[ReservationId]) -> Result<(), StockError> {
-        let mut under_way =
-            stream::iter(ids).map(|id| self.stock.release(sale, *id)).buffer_unordered(RELEASING_MAX);
+        let (mut waiting, mut under_way) = (ids.iter(), FuturesUnordered::new());
         let (mut back, mut done) = (None, Ok(()));
-        while let Some(released) = under_way.next().await {
-            match released {
-                Ok(released) if released.from_zero => back = back.max(Some(released.change)),
-                Ok(_) => {}
-                Err(error) => done = Err(error),
+        loop {
+            let room = RELEASING_MAX - under_way.len();
+            under_way.extend(waiting.by_ref().take(room).map(|id| self.stock.release(sale, *id)));
+            match under_way.next().await {
+                Some(Ok(released)) if released.from_zero => back = back.max(Some(released.change)),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => done = Err(error),
+                None => break,
             }
         }
         // Also if others failed: these units are back, and when it is tried again nobody would say so.

@@ -9,8 +9,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, Postgres};
 
 #[cfg(feature = "test-database")]
 pub use test_database::TestDatabase;
@@ -137,8 +138,24 @@ where
     call_within(pool, Duration::from_millis(CALL_MS_MAX), work).await
 }
 
-/// Does `work` on a connection of the pool, within `bound`. A connection that did not answer within it is
+/// A connection while somebody works with it. Who stops in the middle, whether out of time or because nobody
+/// waits for the answer any more, leaves it in a state that nobody knows, perhaps with rows locked: it is
 /// closed, not used again.
+struct Lent {
+    connection: PoolConnection<Postgres>,
+    answered: bool,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+/// Does `work` on a connection of the pool, within `bound`. A connection that did not answer within it, or
+/// that was not waited for, is closed, not used again.
 ///
 /// # Errors
 /// The work's own, or that there was no connection or no answer in time.
@@ -147,10 +164,10 @@ where
     F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T, E>,
     E: From<sqlx::Error>,
 {
-    let mut connection = pool.acquire().await?;
-    let done = tokio::time::timeout(bound, work(&mut connection)).await;
+    let mut lent = Lent { connection: pool.acquire().await?, answered: false };
+    let done = tokio::time::timeout(bound, work(&mut lent.connection)).await;
+    lent.answered = done.is_ok();
     done.unwrap_or_else(|_| {
-        connection.close_on_drop();
         let why = format!("no answer within {} ms", bound.as_millis());
         Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, why)).into())
     })

@@ -30,8 +30,8 @@ use contract::internal::PutAllocation;
 use contract::lane::LaneMessage;
 use domain::{BuyerId, Epoch, OrderId, SaleId};
 use service_kit::postgres::{self, Work, call};
-use sqlx::PgPool;
 use sqlx::postgres::PgConnection;
+use sqlx::{Executor, PgPool};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -92,9 +92,18 @@ impl PostgresStore {
             let (write, holder) = (write.clone(), self.holder);
             let done = call(&self.pool, move |conn| {
                 Box::pin(async move {
-                    let mut tx = LedgerTx::begin(conn, holder, &write.sales(), attempt > 1).await?;
-                    let out = write.run(&mut tx).await?;
-                    Ok((out, tx.commit().await?))
+                    let sales = write.sales();
+                    let fault = match LedgerTx::begin(&mut *conn, holder, &sales, attempt > 1).await {
+                        Ok(mut tx) => {
+                            let out = write.run(&mut tx).await?;
+                            return Ok((out, tx.commit().await?));
+                        }
+                        Err(fault) => fault,
+                    };
+                    // A lock that is not given fails a transaction that has begun, and of which the client
+                    // knows nothing. If this fails too, the connection is lost anyway.
+                    let _ = conn.execute("rollback").await;
+                    Err(fault)
                 })
             });
             match done.await {

@@ -247,14 +247,44 @@ async fn a_transaction_lost_to_a_deadlock_is_made_again() {
 #[ignore = "needs Postgres: cargo xtask test runs it"]
 async fn a_row_that_is_not_let_go_is_an_outage() {
     let (bench, _other) = fresh_pair().await;
-    let bench = bench.with_sale(9, 1).await;
+    let bench = bench.with_sale(2 * CONNECTIONS, 1).await;
     let mut held = bench.connect().await;
     let mut tx = held.begin().await.unwrap();
     sqlx::query(THE_ALLOCATION).fetch_all(&mut *tx).await.unwrap();
     let outcome = bench.store.commit_batch(&[order(1, "a", 1)]).await;
     assert!(outcome.as_ref().is_err_and(crate::order_store::StoreError::is_outage), "{outcome:?}");
     tx.rollback().await.unwrap();
-    assert_eq!(bench.commit(&[order(1, "a", 1)]).await.taken, 1);
+    // Whichever connection is next, also the one that did not get its lock.
+    for n in 1..=2 * CONNECTIONS {
+        assert_eq!(bench.commit(&[order(n, &format!("a{n}"), 1)]).await.taken, 1);
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test runs it"]
+async fn who_does_not_wait_for_an_answer_leaves_no_row_locked() {
+    let (bench, _other) = fresh_pair().await;
+    let bench = bench.with_sale(9, 1).await;
+    let mut held = bench.connect().await;
+    let mut tx = held.begin().await.unwrap();
+    sqlx::query(THE_ALLOCATION).fetch_all(&mut *tx).await.unwrap();
+    let waiting = "select count(*) from pg_stat_activity
+                   where datname = current_database() and wait_event_type = 'Lock'";
+    let batch = [order(1, "a", 1)];
+    {
+        let mut given_up = std::pin::pin!(bench.store.commit_batch(&batch));
+        let mut watch = bench.connect().await;
+        loop {
+            tokio::select! {
+                done = &mut given_up => panic!("the row is held: {done:?}"),
+                found = sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut watch) => {
+                    if found.unwrap() > 0 { break }
+                }
+            }
+        }
+    }
+    tx.rollback().await.unwrap();
+    assert_eq!(bench.commit(&batch).await.taken, 1, "the row was locked for nobody");
 }
 
 #[tokio::test]

@@ -161,6 +161,7 @@ mod provider {
             (r#"{"alg":"ES256","kid":"ed"}"#, "ed"),
             (r#"{"alg":"RS256","kid":"ec"}"#, "ec"),
             (r#"{"alg":"RS256","kid":"lies"}"#, "ec"),
+            (r#"{"alg":"ES256","kid":"lies"}"#, "ec"),
             (r#"{"alg":"ES256","kid":"for-encryption"}"#, "ec"),
             (r#"{"alg":"ES256","kid":"unknown"}"#, "ec"),
             (r#"{"alg":"EdDSA","kid":"ec"}"#, "ec"),

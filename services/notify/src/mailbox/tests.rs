@@ -6,6 +6,7 @@ use contract::events::{Channel, Notice, Priority};
 use domain::{OrderId, UnixMillis};
 use futures_util::future::try_join_all;
 use service_kit::postgres::TestDatabase;
+use sqlx::{Connection, PgConnection};
 
 use super::{Mailbox, open};
 
@@ -68,4 +69,30 @@ on_both!(a_notice_delivered_twice_is_there_once, the_same_notices_from_all_sides
 async fn an_unknown_scheme_is_named_and_nothing_else_of_the_url() {
     let error = open("mysql://user:secret@host/db").await.err().unwrap().to_string();
     assert!(error.contains("mysql") && !error.contains("secret"), "{error}");
+}
+
+/// Two deliveries in opposite orders meet at a notice that a third has not finished writing.
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test runs it"]
+async fn replicas_that_deliver_the_same_do_not_wait_in_a_ring() {
+    let database = TestDatabase::create().await;
+    let mailbox = open(&database.url()).await.unwrap();
+    let mut third = PgConnection::connect(&database.url()).await.unwrap();
+    let mut watch = PgConnection::connect(&database.url()).await.unwrap();
+    let mut unfinished = third.begin().await.unwrap();
+    let middle =
+        "insert into notify_mailbox (id, channel, priority, buyer, order_id, subject, body, created_at)
+                  values ('notice-2', 'sms', 'high', 'ann', '', '', '', 0)";
+    sqlx::query(middle).execute(&mut *unfinished).await.unwrap();
+    let both_wait = "select count(*) from pg_stat_activity
+                     where datname = current_database() and wait_event_type = 'Lock'";
+    let (there, back) = ([notice(1), notice(2), notice(3)], [notice(3), notice(2), notice(1)]);
+    let finish = async {
+        while sqlx::query_scalar::<_, i64>(both_wait).fetch_one(&mut watch).await.unwrap() < 2 {}
+        unfinished.rollback().await.unwrap();
+    };
+    let (ours, theirs, ()) = tokio::join!(mailbox.deliver(&there), mailbox.deliver(&back), finish);
+    ours.unwrap();
+    theirs.unwrap();
+    assert_eq!(mailbox.of_buyer(&"ann".parse().unwrap(), 9).await.unwrap().len(), 3);
 }

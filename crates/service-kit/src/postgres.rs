@@ -94,7 +94,7 @@ pub async fn pool(url: &str, connections: u32, service: &'static str) -> Result<
     PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_millis(ACQUIRE_MS_MAX))
-        // A round trip before every call would be a fifth of the short ones.
+        // A round trip before every call costs much of the short ones.
         .test_before_acquire(false)
         .before_acquire(|connection, used| {
             let idle = used.idle_for >= Duration::from_millis(TRUSTED_IDLE_MS_MAX);

@@ -91,7 +91,9 @@ async fn replicas_that_deliver_the_same_do_not_wait_in_a_ring() {
         while sqlx::query_scalar::<_, i64>(both_wait).fetch_one(&mut watch).await.unwrap() < 2 {}
         unfinished.rollback().await.unwrap();
     };
-    let (ours, theirs, ()) = tokio::join!(mailbox.deliver(&there), mailbox.deliver(&back), finish);
+    let finish = tokio::time::timeout(std::time::Duration::from_secs(10), finish);
+    let (ours, theirs, met) = tokio::join!(mailbox.deliver(&there), mailbox.deliver(&back), finish);
+    met.expect("both wait for the third");
     ours.unwrap();
     theirs.unwrap();
     assert_eq!(mailbox.of_buyer(&"ann".parse().unwrap(), 9).await.unwrap().len(), 3);

@@ -42,9 +42,7 @@ create table orders (
     status       text    collate "C" not null,
     reason       text    collate "C"
 );
--- Buyers come in no order. Half the size of a tree, and a page to look at where a tree has three: a fifth of
--- what a batch costs. A buyer has few orders; they are sorted when they are listed.
-create index orders_by_buyer on orders using hash (buyer);
+create index orders_by_buyer on orders (buyer, id);
 create index orders_due on orders (pay_by) where status = 'pending_payment';
 
 -- `outcome` says what became of a capture: it paid its order, it came late and waits for units, or

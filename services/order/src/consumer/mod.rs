@@ -14,8 +14,8 @@ use crate::order_store::OrderStore;
 /// Waiting time after the queue failed, in milliseconds.
 const RECONNECT_MS: u64 = 250;
 /// Least time between the beginnings of two batches, unless the last one was full, in milliseconds. A batch
-/// costs the database, the broker and every subscriber about as much as thirty orders do: in a storm it is
-/// worth having more of them in it, and nobody notices the moment.
+/// costs the database, the broker and every subscriber something of its own: in a storm it is worth having
+/// more orders in it, and nobody notices the moment.
 const BATCH_EVERY_MS: u64 = 20;
 
 /// What every lane's consumer works with.

@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Races(RacesArgs),
     /// Several orders of mixed quantities per buyer, up to the per-buyer limit and the last unit.
     BuyersLimit(LimitArgs),
+    /// Prints a buyer's bearer token, for trying requests by hand.
+    Token(TokenArgs),
 }
 
 /// The platform, and what to leave behind.
@@ -226,4 +228,21 @@ pub(crate) struct LimitArgs {
     /// Buyers at once.
     #[arg(long, default_value_t = 32)]
     pub(crate) connections: usize,
+}
+
+/// `token`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TokenArgs {
+    /// The buyer.
+    pub(crate) buyer: String,
+    /// The secret that the platform checks tokens with.
+    #[arg(long)]
+    pub(crate) jwt_secret: String,
+}
+
+impl TokenArgs {
+    /// The token; it lasts a day.
+    pub(crate) fn token(&self, clock: &Clock) -> String {
+        TokenMint::new(&self.jwt_secret, clock.now_ms() / 1000 + TOKEN_TTL_S).token(&self.buyer)
+    }
 }

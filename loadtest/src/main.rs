@@ -56,5 +56,9 @@ async fn play(command: &Command, clock: &Clock) -> Result<bool, error::RunError>
         Command::Verdict(args) => Box::pin(rejudge::run(args, clock)).await,
         Command::Races(args) => Box::pin(races::run(args, clock)).await,
         Command::BuyersLimit(args) => Box::pin(buyers_limit::run(args, clock)).await,
+        Command::Token(args) => {
+            report::say(&args.token(clock));
+            Ok(true)
+        }
     }
 }

@@ -2,8 +2,10 @@
 
 mod cpu;
 mod embedded;
+mod gateway;
 mod stack;
 mod storms;
+mod wrk;
 
 use clap::ValueEnum;
 
@@ -14,6 +16,8 @@ use crate::run::Outcome;
 pub(crate) enum What {
     /// The all-in-one on embedded parts: durable orders a second, memory, sold-out refusals.
     Embedded,
+    /// Refusals and the gate document, beside a bare axum handler, nginx with Lua, and nginx alone.
+    Gateway,
     /// The separate services on Redis, RabbitMQ and Postgres, and each adapter beside a bare client.
     Stack,
 }
@@ -22,6 +26,7 @@ pub(crate) enum What {
 pub(crate) fn run(what: What) -> Outcome {
     match what {
         What::Embedded => embedded::run(),
+        What::Gateway => gateway::run(),
         What::Stack => stack::run(),
     }
 }

@@ -46,7 +46,7 @@ enum Task {
         /// Only guards whose name contains this.
         only: Option<String>,
     },
-    /// Measure: `embedded`.
+    /// Measure.
     Bench {
         /// What to measure.
         what: bench::What,

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 
@@ -62,10 +62,10 @@ impl Cors {
     }
 
     /// The origin of a request that is let in, and whether it is a preflight.
-    pub(crate) fn visitor(&self, request: &Request) -> Option<Visitor> {
-        let origin = self.allowed(request.headers())?;
-        let asks = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        Some(Visitor { origin, is_preflight: request.method() == Method::OPTIONS && asks })
+    pub(crate) fn visitor(&self, parts: &Parts) -> Option<Visitor> {
+        let origin = self.allowed(&parts.headers)?;
+        let asks = parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        Some(Visitor { origin, is_preflight: parts.method == Method::OPTIONS && asks })
     }
 }
 

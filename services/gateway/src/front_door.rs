@@ -4,20 +4,17 @@
 //! No middleware stands here. Each layer costs every request a microsecond or two, and at the opening
 //! a refusal costs little more than that.
 
-use std::convert::Infallible;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::Pin;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request};
-use axum::http::{HeaderValue, Method, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, Request, header};
 use axum::response::{IntoResponse, Response};
 use contract::Code;
-use service_kit::http::X_REQUEST_ID;
-use tower::{Service, ServiceExt};
+use service_kit::http::{Handler, Incoming, X_REQUEST_ID};
+use tower::ServiceExt;
 
 use crate::cors::Cors;
 use crate::gateway::Gateway;
@@ -28,12 +25,15 @@ use crate::sale::BUY_PREFIX;
 /// Longest request id that is kept, in bytes.
 const REQUEST_ID_LEN_MAX: usize = 64;
 
-/// The service of the public listener.
+/// What answers on the public listener.
 #[derive(Clone)]
-pub(crate) struct FrontDoor {
+pub(crate) struct FrontDoor(Arc<Behind>);
+
+/// What is behind the door.
+struct Behind {
     gateway: Arc<Gateway>,
     router: Router,
-    cors: Arc<Cors>,
+    cors: Cors,
 }
 
 impl FrontDoor {
@@ -41,20 +41,31 @@ impl FrontDoor {
     #[must_use]
     pub(crate) fn new(gateway: Arc<Gateway>, demo: bool, cors: Cors) -> Self {
         let router = routes::public(&gateway, demo);
-        Self { gateway, router, cors: Arc::new(cors) }
+        Self(Arc::new(Behind { gateway, router, cors }))
     }
+}
 
-    async fn answer(self, request: Request) -> Response {
-        let id = self.request_id(&request);
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0);
-        let peer = peer.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-        let visitor = self.cors.visitor(&request);
+impl Handler for FrontDoor {
+    fn handle(
+        self,
+        peer: SocketAddr,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response> + Send + 'static {
+        let (parts, body) = request.into_parts();
+        async move { self.0.answer(peer, parts, body).await }
+    }
+}
+
+impl Behind {
+    async fn answer(&self, peer: SocketAddr, parts: Parts, body: Incoming) -> Response {
+        let id = self.request_id(&parts);
+        let visitor = self.cors.visitor(&parts);
         let mut response = if let Some(visitor) = visitor.as_ref().filter(|visitor| visitor.is_preflight) {
             visitor.welcome()
-        } else if request.uri().path().starts_with(BUY_PREFIX) {
-            purchase::handle(&self.gateway, request, peer).await
+        } else if parts.uri.path().starts_with(BUY_PREFIX) {
+            purchase::handle(&self.gateway, peer, &parts, body).await
         } else {
-            self.browse(request, peer, &id).await
+            self.browse(peer, parts, body, &id).await
         };
         if let Some(visitor) = visitor {
             visitor.admit(&mut response);
@@ -64,23 +75,29 @@ impl FrontDoor {
     }
 
     /// Everything but buying: strangers are counted, bodies are read before anything waits for them.
-    async fn browse(self, mut request: Request, peer: SocketAddr, id: &HeaderValue) -> Response {
-        let caller = Caller::new(request.headers(), peer);
-        match self.gateway.identify(&caller) {
-            Ok(buyer) => {
-                request.extensions_mut().insert(Named(buyer));
-            }
+    async fn browse(&self, peer: SocketAddr, parts: Parts, body: Incoming, id: &HeaderValue) -> Response {
+        let caller = Caller::new(&parts.headers, peer);
+        let named = match self.gateway.identify(&caller) {
+            Ok(buyer) => Some(Named(buyer)),
             Err(refusal) if refusal.code == Code::RateLimited => {
-                let page = self.gateway.pages.busy(request.headers());
+                let page = self.gateway.pages.busy(&parts.headers);
                 let mut response = page.unwrap_or_else(|| refusal.into_response());
                 caller.tell(&mut response);
                 return response;
             }
             // The route knows whether it matters who asks.
-            Err(_) => {}
-        }
-        if let Some(sale) = gate_of(&request) {
+            Err(_) => None,
+        };
+        if let Some(sale) = gate_of(&parts) {
             return routes::gate(&self.gateway, sale).await;
+        }
+        // Boxed: what is asked for all the time need not have room for what is asked for now and then.
+        Box::pin(self.route(Request::from_parts(parts, Body::new(body)), named, id)).await
+    }
+
+    async fn route(&self, mut request: Request<Body>, named: Option<Named>, id: &HeaderValue) -> Response {
+        if let Some(named) = named {
+            request.extensions_mut().insert(named);
         }
         request.headers_mut().insert(X_REQUEST_ID, id.clone());
         if request.method() != Method::GET {
@@ -93,11 +110,11 @@ impl FrontDoor {
                 }
             };
         }
-        self.router.oneshot(request).await.unwrap_or_else(|never| match never {})
+        self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
     }
 
-    fn request_id(&self, request: &Request) -> HeaderValue {
-        match request.headers().get(&X_REQUEST_ID) {
+    fn request_id(&self, parts: &Parts) -> HeaderValue {
+        match parts.headers.get(&X_REQUEST_ID) {
             Some(given) if given.len() <= REQUEST_ID_LEN_MAX => given.clone(),
             _ => self.gateway.request_ids.next(),
         }
@@ -105,22 +122,7 @@ impl FrontDoor {
 }
 
 /// The sale whose gate a plain GET asks for.
-fn gate_of(request: &Request) -> Option<&str> {
-    let sale = request.uri().path().strip_prefix("/api/v1/sales/")?.strip_suffix("/gate")?;
-    (request.method() == Method::GET && !sale.contains(['/', '%'])).then_some(sale)
-}
-
-impl Service<Request<Body>> for FrontDoor {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let door = self.clone();
-        Box::pin(async move { Ok(door.answer(request).await) })
-    }
+fn gate_of(parts: &Parts) -> Option<&str> {
+    let sale = parts.uri.path().strip_prefix("/api/v1/sales/")?.strip_suffix("/gate")?;
+    (parts.method == Method::GET && !sale.contains(['/', '%'])).then_some(sale)
 }

@@ -32,7 +32,7 @@ use crate::{Deps, routes};
 const REMEMBER_SLACK_S: u64 = 15;
 
 /// Everything the gateway's requests share.
-pub struct Gateway {
+pub(crate) struct Gateway {
     pub(crate) audit_log: AuditLog,
     pub(crate) stock: Arc<dyn StockStore>,
     pub(crate) queue: Arc<dyn OrderQueue>,
@@ -72,7 +72,7 @@ pub struct Gateway {
 impl Gateway {
     /// The state before anything is known.
     #[must_use]
-    pub fn new(config: &Config, deps: &Deps, stopping: CancellationToken) -> Self {
+    pub(crate) fn new(config: &Config, deps: &Deps, stopping: CancellationToken) -> Self {
         let limits = config.limits;
         let identity = Identity::new(&config.jwt_secret);
         let identity = match &config.jwks {
@@ -132,7 +132,7 @@ impl Gateway {
     ///
     /// # Errors
     /// 401, or 429 for an address that asks too often.
-    pub fn identify(&self, caller: &Caller<'_>) -> Result<BuyerId, Refusal> {
+    pub(crate) fn identify(&self, caller: &Caller<'_>) -> Result<BuyerId, Refusal> {
         match self.identity.of(caller.headers, self.clock.now()) {
             Some(buyer) => Ok(buyer),
             None => {
@@ -154,7 +154,12 @@ impl Gateway {
     ///
     /// # Errors
     /// 429.
-    pub fn hold_buyer_limit(&self, caller: &Caller<'_>, sale: &Sale, buyer: &BuyerId) -> Result<(), Refusal> {
+    pub(crate) fn hold_buyer_limit(
+        &self,
+        caller: &Caller<'_>,
+        sale: &Sale,
+        buyer: &BuyerId,
+    ) -> Result<(), Refusal> {
         match &**sale.buyer_limit.load() {
             BuyerLimit::Own(None) => Ok(()),
             BuyerLimit::Own(Some(limit)) => stood(caller, limit.check(buyer_at_sale_key(buyer, sale.slot))),
@@ -169,7 +174,7 @@ impl Gateway {
     ///
     /// # Errors
     /// 429.
-    pub fn hold_sale_limit(&self, caller: &Caller<'_>, sale: &Sale) -> Result<(), Refusal> {
+    pub(crate) fn hold_sale_limit(&self, caller: &Caller<'_>, sale: &Sale) -> Result<(), Refusal> {
         sale.limit.load().check().map_err(|standing| refused(caller, standing))
     }
 
@@ -177,7 +182,7 @@ impl Gateway {
     ///
     /// # Errors
     /// 503, with the time the lane needs to drain.
-    pub fn hold_high_water(&self, sale: &Sale) -> Result<(), Refusal> {
+    pub(crate) fn hold_high_water(&self, sale: &Sale) -> Result<(), Refusal> {
         let full = |retry_after_s| Refusal { retry_after_s, ..Refusal::new(Code::Overloaded) };
         self.pressure.check(sale.lane).map_err(full)
     }
@@ -186,7 +191,7 @@ impl Gateway {
     ///
     /// # Errors
     /// 503: without the store's word nothing is sold.
-    pub async fn view(&self, sale: &Sale) -> Result<SaleView, Refusal> {
+    pub(crate) async fn view(&self, sale: &Sale) -> Result<SaleView, Refusal> {
         sale.view(&*self.stock).await.map_err(|_| Refusal::new(Code::Unavailable))
     }
 }

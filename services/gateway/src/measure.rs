@@ -32,6 +32,8 @@ pub(crate) struct Measures {
     refused: [Vec<Counter>; 2],
     reserve: Histogram,
     publish: Histogram,
+    /// Orders whose ticket had its reservation already: somebody came again after a break.
+    pub continued: Counter,
     /// Messages in each lane, by its number.
     pub lane_depth: Vec<Gauge>,
     /// Open event streams.
@@ -66,6 +68,7 @@ impl Measures {
             refused: Step::ALL.map(refused),
             reserve: histogram!("gateway_reserve_seconds"),
             publish: histogram!("gateway_publish_seconds"),
+            continued: counter!("gateway_orders_continued_total"),
             lane_depth: (0..lanes).map(|n| gauge!("gateway_lane_depth", "lane" => n.to_string())).collect(),
             streams: gauge!("gateway_event_streams"),
             limit_keys: [keys("buyer"), keys("address")],

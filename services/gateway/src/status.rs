@@ -31,7 +31,7 @@ impl Gateway {
     ///
     /// # Errors
     /// 404, also for another buyer's; 503 when the store or the ledger cannot say.
-    pub async fn order_of(&self, buyer: &BuyerId, order: OrderId) -> Result<Order, ApiError> {
+    pub(crate) async fn order_of(&self, buyer: &BuyerId, order: OrderId) -> Result<Order, ApiError> {
         let Some(known) = self.accepted.get(order) else { return self.search(buyer, order).await };
         let Some(sale) = self.catalogue.by_slot(known.slot) else { return self.search(buyer, order).await };
         let store_cannot_say = match self.reservation(&sale, order).await {
@@ -51,7 +51,7 @@ impl Gateway {
     ///
     /// # Errors
     /// 503 when neither the store nor the ledger can say.
-    pub async fn accepted_status(&self, sale: &Sale, order: OrderId) -> Result<OrderStatus, ApiError> {
+    pub(crate) async fn accepted_status(&self, sale: &Sale, order: OrderId) -> Result<OrderStatus, ApiError> {
         match self.reservation(sale, order).await {
             Found::Queued(..) => Ok(OrderStatus::Queued),
             Found::AskTheLedger | Found::Unknown => {
@@ -87,7 +87,7 @@ impl Gateway {
     }
 
     /// Whether this buyer's order is reserved and has no row.
-    pub async fn is_queued(&self, buyer: &BuyerId, order: OrderId) -> Result<bool, ApiError> {
+    pub(crate) async fn is_queued(&self, buyer: &BuyerId, order: OrderId) -> Result<bool, ApiError> {
         match self.order_of(buyer, order).await {
             Ok(order) => Ok(order.status == OrderStatus::Queued),
             Err(error) if error.code == Code::OrderNotFound => Ok(false),

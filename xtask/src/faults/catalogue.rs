@@ -1,7 +1,7 @@
 //! Every fault, with what is expected. `docs/faults.md` puts beside it what was measured.
 
 use super::evidence::Effect::{
-    Broken, Busy, ClosedSale, DeadLetter, Fenced, LedgerAway, Redelivered, TroubledPublish,
+    Broken, Busy, ClosedSale, Continued, DeadLetter, Fenced, LedgerAway, Redelivered, TroubledPublish,
 };
 use super::{Fault, engines, high_availability, messages, network, services};
 use crate::stack::Shape;
@@ -48,7 +48,7 @@ const OF_SERVICES: &[Fault] = &[
         name: "gateway-killed",
         injects: "one of two gateways is killed, some of its orders reserved and not yet published",
         expected: "buyers go on with the same tickets at the other; the ledger knows what it saw before",
-        effects: &[Broken, Redelivered],
+        effects: &[Broken, Continued],
         shape: two_gateways,
         storm_s: 8,
         patience_s: PATIENCE_S,

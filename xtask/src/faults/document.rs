@@ -10,7 +10,7 @@ use crate::run::{Outcome, root};
 const NOT_YET: &str = "not measured yet";
 
 /// What so many runs showed, in a line.
-pub(super) fn measured(runs: u32, seen: &[Evidence]) -> String {
+pub(super) fn measured(runs: u32, uncounted: u32, seen: &[Evidence]) -> String {
     if seen.is_empty() {
         return format!("0 of {runs} runs counted");
     }
@@ -18,8 +18,10 @@ pub(super) fn measured(runs: u32, seen: &[Evidence]) -> String {
     let (least, most) = (pauses.clone().fold(f64::INFINITY, f64::min), pauses.fold(0.0, f64::max));
     let flight = seen.iter().map(|e| e.in_flight).min().unwrap_or(0);
     let accepted: usize = seen.iter().map(|e| e.accepted).sum();
+    let without =
+        if uncounted == 0 { String::new() } else { format!(" ({uncounted} more showed no effect)") };
     format!(
-        "{} of {runs} runs counted, no promise broken in them; {accepted} orders accepted; {flight} or more under \
+        "{} of {runs} runs counted{without}, no promise broken in them; {accepted} orders accepted; {flight} or more under \
          way; {}; longest pause {least:.1} to {most:.1} s",
         seen.len(),
         Evidence::all_seen(seen)

@@ -16,6 +16,8 @@ pub(super) const IN_FLIGHT_MIN: usize = 100;
 pub(crate) enum Effect {
     /// Buyers' connections broke with a request under way.
     Broken,
+    /// Buyers came again with tickets whose reservation was there already.
+    Continued,
     /// Buyers were told 503.
     Busy,
     /// A gateway had no confirm in time, or was told that the message found no way or no room.
@@ -35,6 +37,7 @@ pub(crate) enum Effect {
 /// Counters of the platform at one moment.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Counters {
+    continued: f64,
     troubled: f64,
     duplicates: f64,
     redelivered: f64,
@@ -55,6 +58,7 @@ impl Counters {
             named.map(field).sum()
         };
         Self {
+            continued: stack.metric(Role::Gateway, "gateway_orders_continued_total"),
             troubled: stack.metric(Role::Gateway, "gateway_publish_troubled_total"),
             duplicates: stack.metric(Role::Order, "seckill_lane_messages_total{outcome=\"duplicate\"}"),
             redelivered: sum(|q| q["message_stats"]["redeliver"].as_f64().unwrap_or(0.0), ""),
@@ -73,6 +77,7 @@ pub(super) struct Evidence {
     pub(super) accepted: usize,
     pub(super) pause: Duration,
     broken: f64,
+    continued: f64,
     busy: f64,
     troubled: f64,
     redelivered: f64,
@@ -93,6 +98,7 @@ impl Evidence {
             pause,
             broken: answers("broken"),
             busy: answers("busy"),
+            continued: grown(before.continued, now.continued),
             troubled: grown(before.troubled, now.troubled),
             redelivered: grown(before.redelivered, now.redelivered)
                 + grown(before.duplicates, now.duplicates),
@@ -107,6 +113,7 @@ impl Evidence {
     fn amount(&self, effect: Effect) -> f64 {
         match effect {
             Effect::Broken => self.broken,
+            Effect::Continued => self.continued,
             Effect::Busy => self.busy,
             Effect::TroubledPublish => self.troubled,
             Effect::Redelivered => self.redelivered,
@@ -135,6 +142,7 @@ impl Evidence {
         let sum = |of: fn(&Self) -> f64| runs.iter().map(of).sum::<f64>();
         let sums = [
             ("connections broken", sum(|e| e.broken)),
+            ("reservations continued", sum(|e| e.continued)),
             ("503", sum(|e| e.busy)),
             ("troubled publishes", sum(|e| e.troubled)),
             ("redelivered or known", sum(|e| e.redelivered)),
@@ -150,10 +158,11 @@ impl Evidence {
     /// All of it, in a line.
     pub(super) fn text(&self) -> String {
         format!(
-            "{} under way; broken {}, 503 {}, troubled publishes {}, redelivered {}, fenced {}, epochs {}, \
+            "{} under way; broken {}, continued {}, 503 {}, troubled publishes {}, redelivered {}, fenced {}, epochs {}, \
              ledger away {}, dead letters {}; {} accepted, longest pause {} ms",
             self.in_flight,
             self.broken,
+            self.continued,
             self.busy,
             self.troubled,
             self.redelivered,

@@ -11,5 +11,6 @@ pub use answer::{ApiError, problem_fallbacks};
 pub use auth::{bearer, require_bearer};
 pub use client::{ClientError, HttpClient, Reply, check_base_url};
 pub use extract::StrictJson;
+pub use hyper::body::Incoming;
 pub use request_id::{RequestId, RequestIds, X_REQUEST_ID, with_request_id};
-pub use server::{ServerLimits, bind, serve};
+pub use server::{Handler, ServerLimits, bind, serve};

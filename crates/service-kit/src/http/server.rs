@@ -4,12 +4,14 @@ mod places;
 mod watch;
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::ConnectInfo;
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -18,7 +20,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tower::{Service, ServiceExt};
+use tower::ServiceExt;
 
 use crate::lifecycle::Failure;
 
@@ -27,8 +29,6 @@ use watch::{Activity, Watched};
 
 /// Header bytes of a request at most.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
-/// Header fields of a request at most.
-const HEADER_FIELDS_MAX: usize = 64;
 /// Concurrent streams of an HTTP/2 connection at most.
 const STREAMS_MAX: u32 = 64;
 /// HTTP/2 streams a peer may reset before they were answered, before the connection is cut.
@@ -73,13 +73,37 @@ pub async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, Fai
     })
 }
 
-/// Serves a router, or any other service of requests, until `shutdown`; then lets requests under way
-/// finish within `limits.drain`.
-pub async fn serve<S>(listener: TcpListener, service: S, limits: ServerLimits, shutdown: CancellationToken)
-where
-    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-{
+/// What answers a listener's requests. It gets them as they come off the connection: whoever refuses most of
+/// them quickly need not pay for what only the others use.
+pub trait Handler: Clone + Send + 'static {
+    /// Answers a request of the client at `peer`.
+    fn handle(
+        self,
+        peer: SocketAddr,
+        request: hyper::Request<Incoming>,
+    ) -> impl Future<Output = Response> + Send + 'static;
+}
+
+impl Handler for Router {
+    fn handle(
+        self,
+        peer: SocketAddr,
+        request: hyper::Request<Incoming>,
+    ) -> impl Future<Output = Response> + Send + 'static {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let answering = self.oneshot(request);
+        async move { answering.await.unwrap_or_else(|never| match never {}) }
+    }
+}
+
+/// Serves until `shutdown`; then lets requests under way finish within `limits.drain`.
+pub async fn serve<H: Handler>(
+    listener: TcpListener,
+    handler: H,
+    limits: ServerLimits,
+    shutdown: CancellationToken,
+) {
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let (graceful, places) = (GracefulShutdown::new(), Places::default());
     let builder = Arc::new(builder(limits));
@@ -102,11 +126,12 @@ where
         };
         let Some(place) = places.take(peer.ip(), limits.connections_per_address_max) else { continue };
         let watcher = graceful.watcher();
-        let (service, builder) = (service.clone(), builder.clone());
+        let (handler, builder) = (handler.clone(), builder.clone());
         tokio::spawn(async move {
             let activity = Arc::<Activity>::default();
-            let connection = watcher.watch(connection(&builder, stream, peer, service, &activity));
+            let connection = watcher.watch(connection(&builder, stream, peer, handler, &activity));
             tokio::select! {
+                biased;
                 // A broken connection is the client's affair; nothing here can act on it.
                 _ = connection => {}
                 () = activity.until_idle(limits.header_timeout) => {}
@@ -122,12 +147,10 @@ where
 
 fn builder(limits: ServerLimits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_buf_size(HEADER_BYTES_MAX.max(8192))
-        .max_headers(HEADER_FIELDS_MAX);
+    // No timer for the header: a connection on which no request is at work is cut all the same, by one
+    // look every now and then instead of a timer for each request.
+    // Of header fields hyper takes 100 at most: as its own limit that costs nothing, as ours an allocation.
+    builder.http1().header_read_timeout(None).max_buf_size(HEADER_BYTES_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -139,11 +162,11 @@ fn builder(limits: ServerLimits) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-fn connection<S>(
+fn connection<H: Handler>(
     builder: &auto::Builder<TokioExecutor>,
     stream: TcpStream,
     peer: SocketAddr,
-    service: S,
+    handler: H,
     activity: &Arc<Activity>,
 ) -> auto::Connection<
     'static,
@@ -155,23 +178,17 @@ fn connection<S>(
         Future: Send + 'static,
     > + 'static,
     TokioExecutor,
->
-where
-    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-{
+> {
     // Answers are single small writes: waiting to merge them only costs latency.
     let _ = stream.set_nodelay(true);
     let io = TokioIo::new(Watched { io: stream, activity: activity.clone() });
     let activity = activity.clone();
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let (activity, answering) = (activity.clone(), service.clone().oneshot(request));
+        let (activity, answering) = (activity.clone(), handler.clone().handle(peer, request));
         async move {
             // Begins when hyper lets it: a pipelined request waits for the answers before it to be read.
             let work = activity.begin();
-            answering.await.map(|response| work.answer(response))
+            Ok(work.answer(answering.await))
         }
     });
     builder.serve_connection(io, service).into_owned()

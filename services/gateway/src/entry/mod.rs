@@ -9,12 +9,11 @@ pub(crate) mod room;
 pub use captcha::{Captcha, Digits};
 pub(crate) use proof::{Crowd, Proofs};
 
-use axum::body::Body;
 use contract::Code;
 use contract::api::TicketRequest;
 use contract::rules::SaleRules;
 use domain::BuyerId;
-use service_kit::http::ApiError;
+use service_kit::http::{ApiError, Incoming};
 
 use crate::gateway::Gateway;
 use crate::purchase::{Answer, Caller, Refusal, body};
@@ -36,13 +35,13 @@ impl Gateway {
         caller: &Caller<'_>,
         sale: &Sale,
         buyer: &BuyerId,
-        body: Body,
+        body: Incoming,
     ) -> Result<(), Answer> {
         let rules = sale.terms().sale.rules.clone();
         if !ask_anything(&rules) {
             return Ok(());
         }
-        let brought = self.brought(caller, body).await?;
+        let brought = Box::pin(self.brought(caller, body)).await?;
         if rules.waiting_room.is_some() {
             let pass = brought.pass.as_deref().unwrap_or_default();
             if !room::is_let_in(self, sale, buyer, pass) {
@@ -55,7 +54,7 @@ impl Gateway {
         Ok(())
     }
 
-    async fn brought(&self, caller: &Caller<'_>, body: Body) -> Result<TicketRequest, ApiError> {
+    async fn brought(&self, caller: &Caller<'_>, body: Incoming) -> Result<TicketRequest, ApiError> {
         let text = body::read(caller.headers, body, self.limits.body_timeout).await?;
         if text.is_empty() {
             return Ok(TicketRequest::default());

@@ -54,6 +54,9 @@ impl<'a> Purchase<'a> {
                 return UNAVAILABLE.into();
             }
         };
+        if matches!(reserved, Reserved::AlreadyReserved | Reserved::Settled | Reserved::Finished) {
+            self.gateway.measures.continued.increment(1);
+        }
         match reserved {
             Reserved::Reserved | Reserved::AlreadyReserved => self.publish().await,
             Reserved::Settled | Reserved::Finished => self.ledger_says(UNAVAILABLE).await,

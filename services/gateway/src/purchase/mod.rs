@@ -14,13 +14,12 @@ mod tickets;
 
 use std::net::SocketAddr;
 
-use axum::body::Body;
-use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use contract::Code;
 use parking_lot::Mutex;
-use service_kit::http::ApiError;
+use service_kit::http::{ApiError, Incoming};
 
 use crate::gateway::Gateway;
 use crate::limits::Standing;
@@ -57,9 +56,8 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// Answers a request whose path begins with the buy prefix; `rest` is what follows it.
-pub async fn handle(gateway: &Gateway, request: Request, peer: SocketAddr) -> Response {
-    let (parts, body) = request.into_parts();
+/// Answers a request whose path begins with the buy prefix.
+pub(crate) async fn handle(gateway: &Gateway, peer: SocketAddr, parts: &Parts, body: Incoming) -> Response {
     let rest = parts.uri.path().strip_prefix(crate::sale::BUY_PREFIX).unwrap_or_default();
     let (slug, step) = match rest.split_once('/') {
         Some((slug, "tickets")) => (slug, Step::Ticket),
@@ -79,7 +77,7 @@ pub async fn handle(gateway: &Gateway, request: Request, peer: SocketAddr) -> Re
     response
 }
 
-async fn purchase(gateway: &Gateway, slug: &str, step: Step, caller: &Caller<'_>, body: Body) -> Answer {
+async fn purchase(gateway: &Gateway, slug: &str, step: Step, caller: &Caller<'_>, body: Incoming) -> Answer {
     let Some(sale) = gateway.catalogue.by_slug(slug) else {
         // Guessing slugs is bounded as everything else that strangers do.
         let limited = gateway.identify(caller).err().filter(|r| r.code == Code::RateLimited);

@@ -1,10 +1,9 @@
 //! `POST {buy}/orders`: the filters, cheapest first.
 
-use axum::body::Body;
 use contract::Code;
 use contract::api::PlaceOrder;
 use domain::{BuyerId, SaleState};
-use service_kit::http::ApiError;
+use service_kit::http::{ApiError, Incoming};
 
 use super::accepted::Known;
 use super::answer::{Answer, Refusal};
@@ -23,18 +22,20 @@ pub(super) async fn place(
     gateway: &Gateway,
     sale: &Sale,
     caller: &Caller<'_>,
-    body: Body,
+    body: Incoming,
 ) -> Result<Answer, Answer> {
     let wish = wish(gateway, caller, body).await?;
     let presented = Presented::parse(&wish.ticket).ok();
-    let request = Request { gateway, sale, caller, presented: presented.as_ref(), quantity: wish.quantity };
-    if request.is_under_way() {
-        return request.again().await;
+    let request = Request { gateway, sale, caller, presented, quantity: wish.quantity };
+    let is_under_way = request.is_under_way();
+    if !is_under_way {
+        request.hold_flag()?;
     }
-    request.afresh().await
+    // Boxed: a refusal needs no room for what a purchase needs.
+    Box::pin(request.answer(is_under_way)).await
 }
 
-async fn wish(gateway: &Gateway, caller: &Caller<'_>, body: Body) -> Result<PlaceOrder, ApiError> {
+async fn wish(gateway: &Gateway, caller: &Caller<'_>, body: Incoming) -> Result<PlaceOrder, ApiError> {
     if !body::is_json(caller.headers) {
         return Err(ApiError::new(Code::UnsupportedMediaType, "Send content-type: application/json."));
     }
@@ -46,19 +47,23 @@ struct Request<'a> {
     gateway: &'a Gateway,
     sale: &'a Sale,
     caller: &'a Caller<'a>,
-    presented: Option<&'a Presented>,
+    presented: Option<Presented>,
     quantity: i64,
 }
 
 impl Request<'_> {
+    async fn answer(self, is_under_way: bool) -> Result<Answer, Answer> {
+        if is_under_way { self.again().await } else { self.afresh().await }
+    }
+
     /// Whether this gateway has accepted the ticket, or works on it right now.
     fn is_under_way(&self) -> bool {
         self.confirmed().is_some()
-            || self.presented.is_some_and(|ticket| self.gateway.flights.has(ticket.order()))
+            || self.presented.as_ref().is_some_and(|ticket| self.gateway.flights.has(ticket.order()))
     }
 
     fn known(&self) -> Option<Known> {
-        self.gateway.accepted.get(self.presented?.order())
+        self.gateway.accepted.get(self.presented.as_ref()?.order())
     }
 
     fn confirmed(&self) -> Option<Known> {
@@ -73,13 +78,15 @@ impl Request<'_> {
         self.fly(claims).await
     }
 
-    async fn afresh(&self) -> Result<Answer, Answer> {
-        let (gateway, sale) = (self.gateway, self.sale);
+    /// Refuses what finds the sale sold out.
+    fn hold_flag(&self) -> Result<(), Refusal> {
         // A place held since an unconfirmed publish is worth more than what the flag says.
         let holds_a_place = self.known().is_some();
-        if sale.is_sold_out() && !holds_a_place {
-            return Err(Refusal::new(Code::SoldOut).into());
-        }
+        if self.sale.is_sold_out() && !holds_a_place { Err(Refusal::new(Code::SoldOut)) } else { Ok(()) }
+    }
+
+    async fn afresh(&self) -> Result<Answer, Answer> {
+        let (gateway, sale) = (self.gateway, self.sale);
         let view = gateway.view(sale).await?;
         // Sold out is for the store to say: it may hold a place for this very ticket.
         let closed = Some(view.state()).filter(|s| *s != SaleState::SoldOut).and_then(Refusal::of_state);
@@ -156,7 +163,7 @@ impl Request<'_> {
     /// for the store to say, which knows the ticket's order first.
     fn believe(&self, buyer: &BuyerId) -> Result<Claims, Refusal> {
         let refusal = Refusal::new(Code::InvalidTicket);
-        let ticket = self.presented.ok_or(refusal)?;
+        let ticket = self.presented.as_ref().ok_or(refusal)?;
         let claims = ticket.verify(&self.gateway.ticket_keys).map_err(|_| refusal)?;
         let is_theirs = claims.buyer == *buyer && claims.sale == self.sale.id;
         if is_theirs { Ok(claims) } else { Err(refusal) }

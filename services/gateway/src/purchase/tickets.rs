@@ -1,9 +1,9 @@
 //! `POST {buy}/tickets`.
 
-use axum::body::Body;
 use contract::Code;
 use contract::api::TicketIssued;
 use domain::OrderId;
+use service_kit::http::Incoming;
 
 use super::answer::{Answer, Refusal};
 use super::{Caller, body};
@@ -16,7 +16,7 @@ pub(super) async fn issue(
     gateway: &Gateway,
     sale: &Sale,
     caller: &Caller<'_>,
-    body: Body,
+    body: Incoming,
 ) -> Result<Answer, Answer> {
     if body::announces_too_much(caller.headers) {
         return Err(Refusal::new(Code::TooLarge).into());
@@ -24,6 +24,16 @@ pub(super) async fn issue(
     if sale.is_sold_out() {
         return Err(Refusal::new(Code::SoldOut).into());
     }
+    // Boxed: a refusal needs no room for what a ticket needs.
+    Box::pin(issue_new(gateway, sale, caller, body)).await
+}
+
+async fn issue_new(
+    gateway: &Gateway,
+    sale: &Sale,
+    caller: &Caller<'_>,
+    body: Incoming,
+) -> Result<Answer, Answer> {
     let view = gateway.view(sale).await?;
     if let Some(refusal) = Refusal::of_state(view.state()) {
         return Err(refusal.into());

@@ -34,6 +34,12 @@ pub(crate) enum Command {
     Races(RacesArgs),
     /// Several orders of mixed quantities per buyer, up to the per-buyer limit and the last unit.
     BuyersLimit(LimitArgs),
+    /// What an honest visitor sees: page views, gates and orders, few and steady.
+    Probe(ProbeArgs),
+    /// Distinct buyers and distinct addresses without end.
+    Flood(FloodArgs),
+    /// Connections that never finish their header or their body.
+    Slow(SlowArgs),
     /// Prints a buyer's bearer token, for trying requests by hand.
     Token(TokenArgs),
 }
@@ -245,4 +251,55 @@ impl TokenArgs {
     pub(crate) fn token(&self, clock: &Clock) -> String {
         TokenMint::new(&self.jwt_secret, clock.now_ms() / 1000 + TOKEN_TTL_S).token(&self.buyer)
     }
+}
+
+/// `probe`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ProbeArgs {
+    /// The platform.
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// An open sale with units enough.
+    #[arg(long)]
+    pub(crate) sale: String,
+    /// Seconds.
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) duration: f64,
+    /// Page views a second, as many gates, and as many buyers.
+    #[arg(long, default_value_t = 50.0)]
+    pub(crate) rate: f64,
+}
+
+/// `flood`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FloodArgs {
+    /// The platform.
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// An open sale.
+    #[arg(long)]
+    pub(crate) sale: String,
+    /// Distinct buyers; each asks for a ticket.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) buyers: u64,
+    /// Distinct addresses, as a proxy tells them; each looks at the gate.
+    #[arg(long, default_value_t = 10_000_000)]
+    pub(crate) addresses: u64,
+}
+
+/// `slow`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SlowArgs {
+    /// The platform.
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// An open sale.
+    #[arg(long)]
+    pub(crate) sale: String,
+    /// Seconds.
+    #[arg(long, default_value_t = 20.0)]
+    pub(crate) duration: f64,
+    /// Connections held.
+    #[arg(long, default_value_t = 2000)]
+    pub(crate) connections: u32,
 }

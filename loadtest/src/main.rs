@@ -1,5 +1,6 @@
 //! Storms against a running platform, judged by the client's journal and the ledger.
 
+mod abuse;
 mod buyers_limit;
 mod cli;
 mod clock;
@@ -56,6 +57,9 @@ async fn play(command: &Command, clock: &Clock) -> Result<bool, error::RunError>
         Command::Verdict(args) => Box::pin(rejudge::run(args, clock)).await,
         Command::Races(args) => Box::pin(races::run(args, clock)).await,
         Command::BuyersLimit(args) => Box::pin(buyers_limit::run(args, clock)).await,
+        Command::Probe(args) => Box::pin(abuse::probe(args, clock)).await,
+        Command::Flood(args) => Box::pin(abuse::flood(args, clock)).await,
+        Command::Slow(args) => Box::pin(abuse::slow(args, clock)).await,
         Command::Token(args) => {
             report::say(&args.token(clock));
             Ok(true)

@@ -1,5 +1,6 @@
 //! Benchmarks: what the platform does on this machine, beside a baseline in the same run.
 
+mod abuse;
 mod cpu;
 mod embedded;
 mod gateway;
@@ -18,6 +19,8 @@ pub(crate) enum What {
     Embedded,
     /// Refusals and the gate document, beside a bare axum handler, nginx with Lua, and nginx alone.
     Gateway,
+    /// What honest visitors see while others storm, dawdle, and come under millions of names.
+    Abuse,
     /// The separate services on Redis, RabbitMQ and Postgres, and each adapter beside a bare client.
     Stack,
 }
@@ -27,6 +30,7 @@ pub(crate) fn run(what: What) -> Outcome {
     match what {
         What::Embedded => embedded::run(),
         What::Gateway => gateway::run(),
+        What::Abuse => abuse::run(),
         What::Stack => stack::run(),
     }
 }

@@ -86,9 +86,12 @@ fn table(title: &str, ours: (&Server, &Request), rivals: &[Asked<'_>]) -> Outcom
     let rivals: Vec<(&Server, &Request)> = rivals.iter().filter_map(|(s, r)| Some(((*s)?, *r))).collect();
     let all: Vec<(&Server, &Request)> = std::iter::once(ours).chain(rivals).collect();
     let mut loads: Vec<Vec<Load>> = vec![Vec::new(); all.len()];
-    for _ in 0..ROUNDS {
-        for ((server, request), loads) in all.iter().zip(&mut loads) {
-            loads.push(wrk::play(request, WRK_S, server.port, server.pid)?);
+    // Each round begins with another one: whoever always came after the same neighbour would bear its traces.
+    for round in 0..ROUNDS {
+        for turn in 0..all.len() {
+            let n = (round + turn) % all.len();
+            let (server, request) = all[n];
+            loads[n].push(wrk::play(request, WRK_S, server.port, server.pid)?);
         }
     }
     println!("\n{title:<38} {:>27} {:>24}  CPU us", "requests/s", "this gateway : it");
@@ -120,7 +123,8 @@ fn open_sale(platform: &Platform) -> Outcome<String> {
     new_sale(platform, "open", 1_000)
 }
 
-fn new_sale(platform: &Platform, id: &str, stock: u32) -> Outcome<String> {
+/// An open sale with so many units; answers its buy path.
+pub(super) fn new_sale(platform: &Platform, id: &str, stock: u32) -> Outcome<String> {
     let sale = json!({"id": id, "title": id, "price_cents": 100, "currency": "EUR", "stock": stock,
         "per_user_limit": 1, "opens_at": 0, "ends_at": 9_999_999_999_999_i64, "pay_within_s": 3600});
     let made = platform.admin_post("/admin/v1/sales", &sale)?;

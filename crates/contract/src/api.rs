@@ -7,6 +7,7 @@ use domain::{
     UnixMillis,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::rules::SaleRules;
 
@@ -19,10 +20,11 @@ pub use operators::{
 pub const BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// A sale as buyers see it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Sale {
     /// Its id.
     #[serde(with = "crate::text")]
+    #[schema(value_type = String)]
     pub id: SaleId,
     /// Its title.
     pub title: String,
@@ -61,7 +63,7 @@ impl Sale {
 }
 
 /// `GET /api/v1/sales`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SaleList {
     /// All sales, by opening time.
     pub sales: Vec<Sale>,
@@ -177,10 +179,11 @@ pub struct Restock {
 }
 
 /// `GET /api/v1/sales/{sale}/gate`; at most 256 bytes.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Gate {
     /// The sale.
     #[serde(with = "crate::text")]
+    #[schema(value_type = String)]
     pub sale: SaleId,
     /// [`SaleState::as_str`].
     pub state: String,
@@ -207,7 +210,7 @@ impl Gate {
 }
 
 /// The body of `POST {buy}/tickets`, read only where the sale's rules ask for something.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TicketRequest {
     /// To a challenge that was given with `proof_required`.
@@ -219,7 +222,7 @@ pub struct TicketRequest {
 }
 
 /// What a sale asks for before it gives a ticket.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ProofWanted {
     /// Opaque; good once, for this buyer and sale.
     pub challenge: String,
@@ -231,7 +234,7 @@ pub struct ProofWanted {
 }
 
 /// The answer to [`ProofWanted`].
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Proof {
     /// As it was given.
@@ -244,7 +247,7 @@ pub struct Proof {
 }
 
 /// `GET /api/v1/sales/{sale}/waiting-room`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct WaitingRoom {
     /// SHA-256 of the draw's seed, in hex.
     pub commitment: String,
@@ -258,7 +261,7 @@ pub struct WaitingRoom {
 }
 
 /// `POST /api/v1/sales/{sale}/waiting-room`.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TakePlace {
     /// The place that was taken before, if one was: it is given back, at any gateway.
@@ -267,7 +270,7 @@ pub struct TakePlace {
 }
 
 /// Where a buyer stands in a waiting room: the answer, and the data of its events.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct WaitingPlace {
     /// Opaque: keep it, to get the place back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -290,19 +293,20 @@ pub struct WaitingPlace {
 }
 
 /// `POST {buy}/tickets`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TicketIssued {
     /// Opaque; goes into the order request.
     pub ticket: String,
     /// The id the order will have.
     #[serde(with = "crate::text")]
+    #[schema(value_type = String)]
     pub order_id: OrderId,
     /// Unix milliseconds.
     pub expires_at: i64,
 }
 
 /// `POST {buy}/orders`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlaceOrder {
     /// From [`TicketIssued`].
@@ -312,26 +316,30 @@ pub struct PlaceOrder {
 }
 
 /// The 202 to a placed order.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Accepted {
     /// The ticket's order id.
     #[serde(with = "crate::text")]
+    #[schema(value_type = String)]
     pub order_id: OrderId,
     /// Its present status.
     #[serde(with = "crate::text")]
+    #[schema(value_type = String)]
     pub status: OrderStatus,
     /// Where to follow it.
     pub status_url: String,
 }
 
 /// An order as its buyer sees it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Order {
     /// Its id.
     #[serde(with = "crate::text")]
+    #[schema(value_type = String)]
     pub order_id: OrderId,
     /// The sale.
     #[serde(with = "crate::text")]
+    #[schema(value_type = String)]
     pub sale: SaleId,
     /// Units.
     pub quantity: u32,
@@ -341,6 +349,7 @@ pub struct Order {
     pub currency: String,
     /// Where it stands.
     #[serde(with = "crate::text")]
+    #[schema(value_type = String)]
     pub status: OrderStatus,
     /// Unix milliseconds.
     pub created_at: i64,
@@ -349,7 +358,7 @@ pub struct Order {
 }
 
 /// `GET /api/v1/orders`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct OrderList {
     /// Newest first.
     pub orders: Vec<Order>,
@@ -358,7 +367,7 @@ pub struct OrderList {
 }
 
 /// `POST /api/v1/orders/{id}/payment`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PaymentStarted {
     /// Where the buyer pays.
     pub payment_url: String,
@@ -367,7 +376,7 @@ pub struct PaymentStarted {
 }
 
 /// `POST /api/v1/payments/webhook`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookEvent {
     /// Unique per event of the provider.
@@ -386,7 +395,7 @@ pub struct WebhookEvent {
 }
 
 /// What a webhook tells.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub enum WebhookKind {
     /// Money was captured.
     #[serde(rename = "payment.succeeded")]
@@ -397,23 +406,24 @@ pub enum WebhookKind {
 }
 
 /// `POST /api/v1/demo/login`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DemoLogin {
     /// Who to be.
     #[serde(with = "crate::text")]
+    #[schema(value_type = String)]
     pub user: BuyerId,
 }
 
 /// The answer to a demo login.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DemoToken {
     /// A bearer token.
     pub token: String,
 }
 
 /// `GET /api/v1/demo/mailbox`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Mailbox {
     /// Newest first.
     pub notices: Vec<crate::events::Notice>,

@@ -2,6 +2,7 @@
 
 use domain::{BuyerId, Epoch, OrderId, OrderStatus, ReservationId, SaleId, UnixMillis};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What an event tells, and its routing key on the topic exchange.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -163,7 +164,7 @@ pub struct Change {
 }
 
 /// How a notice travels.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
     /// E-mail.
@@ -190,7 +191,7 @@ impl Channel {
 }
 
 /// How soon a notice matters.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
     /// The buyer waits for it.
@@ -211,7 +212,7 @@ impl Priority {
 }
 
 /// A message to a buyer, or to the warehouse.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Notice {
     /// `<kind>-<order id>-<channel>`: a notice made twice has the same id.
     pub id: String,
@@ -221,9 +222,11 @@ pub struct Notice {
     pub priority: Priority,
     /// To whom.
     #[serde(with = "crate::text")]
+    #[schema(value_type = String)]
     pub buyer: BuyerId,
     /// About which order.
     #[serde(with = "crate::text")]
+    #[schema(value_type = String)]
     pub order_id: OrderId,
     /// One line.
     pub subject: String,
@@ -231,5 +234,6 @@ pub struct Notice {
     pub body: String,
     /// When it was written.
     #[serde(with = "crate::text::millis")]
+    #[schema(value_type = i64)]
     pub created_at: UnixMillis,
 }

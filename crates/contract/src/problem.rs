@@ -1,6 +1,7 @@
 //! Problem documents (RFC 9457): the one shape of every error answer.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $status:literal $code:literal $title:literal;)*) => {
@@ -97,7 +98,7 @@ codes! {
 }
 
 /// The body of every error answer, `application/problem+json`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// `urn:seckill:problem:<code>`.
     #[serde(rename = "type")]

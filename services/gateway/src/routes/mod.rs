@@ -44,21 +44,22 @@ fn table(demo: bool) -> Vec<Route> {
         ("/s/{sale}", get(pages::sale), vec![page("salePage", "A sale's page.", &[200, 304, 404])]),
         ("/assets/{*path}", get(pages::asset), vec![page("asset", "A file of the pages.", &[200, 304, 404])]),
         ("/api/openapi.json", get(openapi::show), vec![op("get", "openapi", "This document.", &[200, 304])]),
-        ("/api/v1/sales", get(sales::list), vec![op("get", "listSales", "All sales.", &[200, 304])]),
-        ("/api/v1/sales/{sale}", get(sales::one), vec![op("get", "getSale", "A sale.", &[200, 304, 404])]),
+        ("/api/v1/sales", get(sales::list), vec![op("get", "listSales", "All sales.", &[200, 304]).gives("SaleList")]),
+        ("/api/v1/sales/{sale}", get(sales::one), vec![op("get", "getSale", "A sale.", &[200, 304, 404]).gives("Sale")]),
         (
             "/api/v1/sales/{sale}/gate",
             get(sales::gate),
-            vec![op("get", "getGate", "A sale's gate.", &[200, 404])],
+            vec![op("get", "getGate", "A sale's gate.", &[200, 404]).gives("Gate")],
         ),
         (
             "/api/v1/sales/{sale}/waiting-room",
             get(waiting_room::show).post(waiting_room::enter),
             vec![
-                op("get", "getWaitingRoom", "How the draw is made.", &[200, 404]),
+                op("get", "getWaitingRoom", "How the draw is made.", &[200, 404]).gives("WaitingRoom"),
                 op("post", "takePlace", "A place in the line.", &[200, 400, 401, 404, 410, 413, 415])
                     .signed()
-                    .takes("TakePlace"),
+                    .takes("TakePlace")
+                    .gives("WaitingPlace"),
             ],
         ),
         (
@@ -69,12 +70,12 @@ fn table(demo: bool) -> Vec<Route> {
         (
             "/api/v1/orders",
             get(orders::list),
-            vec![op("get", "listOrders", "Own orders.", &[200, 400, 401]).signed()],
+            vec![op("get", "listOrders", "Own orders.", &[200, 400, 401]).signed().gives("OrderList")],
         ),
         (
             "/api/v1/orders/{id}",
             get(orders::one),
-            vec![op("get", "getOrder", "An order.", &[200, 401, 404]).signed()],
+            vec![op("get", "getOrder", "An order.", &[200, 401, 404]).signed().gives("Order")],
         ),
         (
             "/api/v1/orders/{id}/events",
@@ -96,14 +97,14 @@ fn table(demo: bool) -> Vec<Route> {
 /// What changes something.
 fn acts() -> Vec<Route> {
     const ACT: &[u16] = &[200, 400, 401, 404, 409, 413];
-    let act = |name, summary| vec![op("post", name, summary, ACT).signed()];
+    let act = |name, summary, gives| vec![op("post", name, summary, ACT).signed().gives(gives)];
     let pay = op("get", "payPage", "The payment sandbox's page.", &[200, 404]).answering("text/html");
     let paid = op("post", "pay", "Its buttons.", &[200, 303, 400, 404, 413, 415]).answering("text/html");
     let webhook =
-        op("post", "webhook", "A payment provider's word.", &[200, 400, 401, 413, 415]).takes("Webhook");
+        op("post", "webhook", "A payment provider's word.", &[200, 400, 401, 413, 415]).takes("WebhookEvent");
     vec![
-        ("/api/v1/orders/{id}/payment", post(orders::payment), act("startPayment", "Starts the payment.")),
-        ("/api/v1/orders/{id}/cancel", post(orders::cancel), act("cancelOrder", "Cancels the order.")),
+        ("/api/v1/orders/{id}/payment", post(orders::payment), act("startPayment", "Starts the payment.", "PaymentStarted")),
+        ("/api/v1/orders/{id}/cancel", post(orders::cancel), act("cancelOrder", "Cancels the order.", "Order")),
         ("/api/v1/payments/webhook", post(payments::webhook), vec![webhook]),
         ("/pay/{reference}", get(pay::page).post(pay::act), vec![pay, paid]),
     ]
@@ -111,8 +112,8 @@ fn acts() -> Vec<Route> {
 
 /// The demo's own.
 fn demo_routes() -> Vec<Route> {
-    let login = op("post", "demoLogin", "A token.", &[200, 400, 413, 415]).takes("DemoLogin");
-    let mailbox = op("get", "demoMailbox", "Notices.", &[200, 401]).signed();
+    let login = op("post", "demoLogin", "A token.", &[200, 400, 413, 415]).takes("DemoLogin").gives("DemoToken");
+    let mailbox = op("get", "demoMailbox", "Notices.", &[200, 401]).signed().gives("Mailbox");
     vec![
         ("/api/v1/demo/login", post(demo::login), vec![login]),
         ("/api/v1/demo/mailbox", get(demo::mailbox), vec![mailbox]),

@@ -3,7 +3,9 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use contract::{Problem, api, events};
 use serde_json::{Value, json};
+use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 
 use super::Shared;
@@ -26,6 +28,10 @@ pub(crate) struct Operation {
     pub(crate) buyer: bool,
     /// The name of its body's schema, if it takes one.
     pub(crate) body: Option<&'static str>,
+    /// The name of its answer's schema, if that is JSON.
+    pub(crate) answer: Option<&'static str>,
+    /// Whether it can do without its body.
+    pub(crate) is_body_optional: bool,
 }
 
 const JSON: &str = "application/json";
@@ -37,7 +43,7 @@ pub(crate) const fn op(
     summary: &'static str,
     statuses: &'static [u16],
 ) -> Operation {
-    Operation { method, name, summary, answers: JSON, statuses, buyer: false, body: None }
+    Operation { method, name, summary, answers: JSON, statuses, buyer: false, body: None, answer: None, is_body_optional: false }
 }
 
 impl Operation {
@@ -53,6 +59,18 @@ impl Operation {
         self
     }
 
+    /// It takes a body of this schema, or none.
+    pub(crate) const fn may_take(mut self, body: &'static str) -> Self {
+        self.is_body_optional = true;
+        self.takes(body)
+    }
+
+    /// It answers JSON of this schema.
+    pub(crate) const fn gives(mut self, schema: &'static str) -> Self {
+        self.answer = Some(schema);
+        self
+    }
+
     /// It answers something else than JSON.
     pub(crate) const fn answering(mut self, media_type: &'static str) -> Self {
         self.answers = media_type;
@@ -64,7 +82,10 @@ impl Operation {
 pub(crate) const PURCHASE: [(&str, Operation); 2] = [
     (
         "/api/v1/buy/{slug}/tickets",
-        op("post", "issueTicket", "A new ticket.", &[200, 400, 401, 403, 404, 409, 410, 413, 415]).signed(),
+        op("post", "issueTicket", "A new ticket.", &[200, 400, 401, 403, 404, 409, 410, 413, 415])
+            .signed()
+            .may_take("TicketRequest")
+            .gives("TicketIssued"),
     ),
     (
         "/api/v1/buy/{slug}/orders",
@@ -75,7 +96,8 @@ pub(crate) const PURCHASE: [(&str, Operation); 2] = [
             &[202, 400, 401, 403, 404, 409, 410, 413, 415, 422],
         )
         .signed()
-        .takes("PlaceOrder"),
+        .takes("PlaceOrder")
+        .gives("Accepted"),
     ),
 ];
 
@@ -97,7 +119,7 @@ pub(crate) fn document(operations: &[(&str, Operation)]) -> Result<OpenApi, serd
             "description": "The public API of a flash-sale platform. Times are Unix milliseconds, money is minor units.",
         },
         "paths": paths,
-        "components": { "schemas": schemas(), "securitySchemes": {
+        "components": { "schemas": Schemas::openapi().components.map(|c| json!(c.schemas)), "securitySchemes": {
             "buyer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" },
         } },
     }))
@@ -112,14 +134,14 @@ fn described(path: &str, operation: &Operation) -> Value {
     let mut responses = serde_json::Map::new();
     for status in operation.statuses.iter().chain(&[429, 431, 503]) {
         let (description, content) = match status {
-            200..300 => ("As asked.", json!({ operation.answers: {} })),
+            200..300 => ("As asked.", json!({ operation.answers: operation.answer.map_or(json!({}), schema_of) })),
             303 => ("Elsewhere.", json!({})),
             304 => ("Not changed.", json!({})),
             431 => ("The header is too large.", json!({})),
             _ => (
                 "A problem document.",
                 json!({
-                    "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } },
+                    "application/problem+json": schema_of("Problem"),
                     "text/html": {},
                 }),
             ),
@@ -136,40 +158,45 @@ fn described(path: &str, operation: &Operation) -> Value {
         told["security"] = json!([{ "buyer": [] }]);
     }
     if let Some(schema) = operation.body {
-        let schema = json!({ "schema": { "$ref": format!("#/components/schemas/{schema}") } });
-        told["requestBody"] = json!({ "required": true, "content": { JSON: schema } });
+        let is_required = !operation.is_body_optional;
+        told["requestBody"] = json!({ "required": is_required, "content": { JSON: schema_of(schema) } });
     }
     told
 }
 
-fn schemas() -> Value {
-    let text = || json!({ "type": "string" });
-    let object = |required: &[&str], properties: Value| json!({ "type": "object", "required": required, "properties": properties, "additionalProperties": false });
-    json!({
-        "PlaceOrder": object(&["ticket", "quantity"], json!({
-            "ticket": text(),
-            "quantity": { "type": "integer", "format": "int64", "minimum": 1 },
-        })),
-        "TakePlace": object(&[], json!({ "place": text() })),
-        "DemoLogin": object(&["user"], json!({ "user": { "type": "string", "pattern": "^[a-z0-9-]{1,64}$" } })),
-        "Webhook": object(&["event_id", "type", "reference", "order_id", "amount_cents", "currency"], json!({
-            "event_id": text(),
-            "type": { "type": "string", "enum": ["payment.succeeded", "payment.failed"] },
-            "reference": text(),
-            "order_id": text(),
-            "amount_cents": { "type": "integer", "format": "int64" },
-            "currency": text(),
-        })),
-        "Problem": {
-            "type": "object",
-            "required": ["type", "code", "title", "status", "detail"],
-            "properties": {
-                "type": text(), "code": text(), "title": text(), "detail": text(),
-                "status": { "type": "integer", "format": "int32" },
-            },
-        },
-    })
+fn schema_of(name: &str) -> Value {
+    json!({ "schema": { "$ref": format!("#/components/schemas/{name}") } })
 }
+
+/// The bodies, as the contract has them.
+#[derive(utoipa::OpenApi)]
+#[openapi(components(schemas(
+    api::Accepted,
+    api::DemoLogin,
+    api::DemoToken,
+    api::Gate,
+    api::Mailbox,
+    api::Order,
+    api::OrderList,
+    api::PaymentStarted,
+    api::PlaceOrder,
+    api::Proof,
+    api::ProofWanted,
+    api::Sale,
+    api::SaleList,
+    api::TakePlace,
+    api::TicketIssued,
+    api::TicketRequest,
+    api::WaitingPlace,
+    api::WaitingRoom,
+    api::WebhookEvent,
+    api::WebhookKind,
+    events::Channel,
+    events::Notice,
+    events::Priority,
+    Problem,
+)))]
+struct Schemas;
 
 /// `GET /api/openapi.json`
 pub(super) async fn show(State(gateway): Shared, headers: HeaderMap) -> Response {

@@ -64,7 +64,7 @@ impl Nginx {
 }
 
 /// As many workers as the platform has threads, no log, connections kept; the answers carry what the contract
-/// wants of any answer: the same headers, a request id among them.
+/// wants of any answer: the same headers, a request id among them, counted as here and not drawn at random.
 fn configuration(modules: &[PathBuf], slug: &str, gate: &str, lua: u16, plain: u16) -> String {
     let loads: String = modules.iter().map(|m| format!("load_module {};\n", m.display())).collect();
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
@@ -95,7 +95,7 @@ http {{
           ngx.status = 409
           ngx.header["content-type"] = "application/problem+json"
           ngx.header["cache-control"] = "no-store"
-          ngx.header["x-request-id"] = ngx.var.request_id
+          ngx.header["x-request-id"] = ngx.var.connection .. "-" .. ngx.var.connection_requests
           ngx.header["content-length"] = #REFUSAL
           ngx.print(REFUSAL)
         else
@@ -109,7 +109,7 @@ http {{
         if not gate then ngx.exit(404) end
         ngx.header["content-type"] = "application/json"
         ngx.header["cache-control"] = "no-store"
-        ngx.header["x-request-id"] = ngx.var.request_id
+        ngx.header["x-request-id"] = ngx.var.connection .. "-" .. ngx.var.connection_requests
         ngx.header["content-length"] = #gate
         ngx.print(gate)
       }}
@@ -119,7 +119,7 @@ http {{
     listen 127.0.0.1:{plain};
     default_type application/json;
     add_header cache-control no-store always;
-    add_header x-request-id $request_id always;
+    add_header x-request-id $connection-$connection_requests always;
     location /api/v1/buy/ {{ return 409 '{refusal}'; }}
     location /api/v1/sales/ {{ return 200 '{gate}'; }}
   }}

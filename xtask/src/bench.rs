@@ -10,6 +10,8 @@ mod wrk;
 
 use clap::ValueEnum;
 
+pub(crate) use gateway::new_sale;
+
 use crate::run::Outcome;
 
 /// What to measure.

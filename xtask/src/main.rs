@@ -1,6 +1,7 @@
 //! Development tasks: `cargo xtask <task>`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool for people")]
 
+mod api;
 mod bench;
 mod engines;
 mod faults;
@@ -51,6 +52,8 @@ enum Task {
         /// What to measure.
         what: bench::What,
     },
+    /// Play the API's own document against a running platform, with schemathesis.
+    Api(api::Options),
     /// Storms against the release binary, judged by journal and ledger: `spike`, `kill`, `limits`, `races`.
     Trial(trials::Options),
     /// Storms on separate services and private engines, each with one fault in the middle.
@@ -77,6 +80,7 @@ fn run(task: Task) -> run::Outcome {
         Task::Stack(options) => stack::run(&options),
         Task::Guards { only } => guards::run(only.as_deref()),
         Task::Bench { what } => bench::run(what),
+        Task::Api(options) => api::run(&options),
         Task::Trial(options) => trials::run(&options),
         Task::Faults(options) => faults::run(&options),
         Task::PowerCuts(options) => power_cuts::run(&options),

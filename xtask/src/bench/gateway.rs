@@ -124,7 +124,7 @@ fn open_sale(platform: &Platform) -> Outcome<String> {
 }
 
 /// An open sale with so many units; answers its buy path.
-pub(super) fn new_sale(platform: &Platform, id: &str, stock: u32) -> Outcome<String> {
+pub(crate) fn new_sale(platform: &Platform, id: &str, stock: u32) -> Outcome<String> {
     let sale = json!({"id": id, "title": id, "price_cents": 100, "currency": "EUR", "stock": stock,
         "per_user_limit": 1, "opens_at": 0, "ends_at": 9_999_999_999_999_i64, "pay_within_s": 3600});
     let made = platform.admin_post("/admin/v1/sales", &sale)?;

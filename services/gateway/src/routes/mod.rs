@@ -28,6 +28,8 @@ use crate::gateway::Gateway;
 
 use openapi::{Operation, op};
 
+const HTML: &[&str] = &["text/html"];
+
 type Shared = axum::extract::State<Arc<Gateway>>;
 
 /// A path, what serves it, and how that is documented.
@@ -36,16 +38,27 @@ type Route = (&'static str, MethodRouter<Arc<Gateway>>, Vec<Operation>);
 /// Everything on the public listener but the purchase path: routes and documentation in one table, so that
 /// neither can be without the other.
 fn table(demo: bool) -> Vec<Route> {
-    const HTML: &str = "text/html";
-    const STREAM: &str = "text/event-stream";
+    const STREAM: &[&str] = &["text/event-stream"];
     let page = |name, summary, statuses| op("get", name, summary, statuses).answering(HTML);
     let mut all: Vec<Route> = vec![
         ("/", get(pages::index), vec![page("home", "The shop.", &[200, 304])]),
         ("/s/{sale}", get(pages::sale), vec![page("salePage", "A sale's page.", &[200, 304, 404])]),
-        ("/assets/{*path}", get(pages::asset), vec![page("asset", "A file of the pages.", &[200, 304, 404])]),
+        (
+            "/assets/{*path}",
+            get(pages::asset),
+            vec![page("asset", "A file of the pages.", &[200, 304, 404]).answering(pages::ASSETS)],
+        ),
         ("/api/openapi.json", get(openapi::show), vec![op("get", "openapi", "This document.", &[200, 304])]),
-        ("/api/v1/sales", get(sales::list), vec![op("get", "listSales", "All sales.", &[200, 304]).gives("SaleList")]),
-        ("/api/v1/sales/{sale}", get(sales::one), vec![op("get", "getSale", "A sale.", &[200, 304, 404]).gives("Sale")]),
+        (
+            "/api/v1/sales",
+            get(sales::list),
+            vec![op("get", "listSales", "All sales.", &[200, 304]).gives("SaleList")],
+        ),
+        (
+            "/api/v1/sales/{sale}",
+            get(sales::one),
+            vec![op("get", "getSale", "A sale.", &[200, 304, 404]).gives("Sale")],
+        ),
         (
             "/api/v1/sales/{sale}/gate",
             get(sales::gate),
@@ -98,13 +111,21 @@ fn table(demo: bool) -> Vec<Route> {
 fn acts() -> Vec<Route> {
     const ACT: &[u16] = &[200, 400, 401, 404, 409, 413];
     let act = |name, summary, gives| vec![op("post", name, summary, ACT).signed().gives(gives)];
-    let pay = op("get", "payPage", "The payment sandbox's page.", &[200, 404]).answering("text/html");
-    let paid = op("post", "pay", "Its buttons.", &[200, 303, 400, 404, 413, 415]).answering("text/html");
+    let pay = op("get", "payPage", "The payment sandbox's page.", &[200, 404]).answering(HTML);
+    let paid = op("post", "pay", "Its buttons.", &[200, 303, 400, 404, 413, 415]).answering(HTML);
     let webhook =
         op("post", "webhook", "A payment provider's word.", &[200, 400, 401, 413, 415]).takes("WebhookEvent");
     vec![
-        ("/api/v1/orders/{id}/payment", post(orders::payment), act("startPayment", "Starts the payment.", "PaymentStarted")),
-        ("/api/v1/orders/{id}/cancel", post(orders::cancel), act("cancelOrder", "Cancels the order.", "Order")),
+        (
+            "/api/v1/orders/{id}/payment",
+            post(orders::payment),
+            act("startPayment", "Starts the payment.", "PaymentStarted"),
+        ),
+        (
+            "/api/v1/orders/{id}/cancel",
+            post(orders::cancel),
+            act("cancelOrder", "Cancels the order.", "Order"),
+        ),
         ("/api/v1/payments/webhook", post(payments::webhook), vec![webhook]),
         ("/pay/{reference}", get(pay::page).post(pay::act), vec![pay, paid]),
     ]
@@ -112,7 +133,8 @@ fn acts() -> Vec<Route> {
 
 /// The demo's own.
 fn demo_routes() -> Vec<Route> {
-    let login = op("post", "demoLogin", "A token.", &[200, 400, 413, 415]).takes("DemoLogin").gives("DemoToken");
+    let login =
+        op("post", "demoLogin", "A token.", &[200, 400, 413, 415]).takes("DemoLogin").gives("DemoToken");
     let mailbox = op("get", "demoMailbox", "Notices.", &[200, 401]).signed().gives("Mailbox");
     vec![
         ("/api/v1/demo/login", post(demo::login), vec![login]),

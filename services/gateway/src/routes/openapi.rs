@@ -20,8 +20,8 @@ pub(crate) struct Operation {
     pub(crate) name: &'static str,
     /// One sentence.
     pub(crate) summary: &'static str,
-    /// The media type of what it answers when all is well.
-    pub(crate) answers: &'static str,
+    /// The media types of what it answers when all is well.
+    pub(crate) answers: &'static [&'static str],
     /// Every status it may answer with, besides 429, 431 and 503, which all may.
     pub(crate) statuses: &'static [u16],
     /// Whether it needs a bearer token.
@@ -43,7 +43,17 @@ pub(crate) const fn op(
     summary: &'static str,
     statuses: &'static [u16],
 ) -> Operation {
-    Operation { method, name, summary, answers: JSON, statuses, buyer: false, body: None, answer: None, is_body_optional: false }
+    Operation {
+        method,
+        name,
+        summary,
+        answers: &[JSON],
+        statuses,
+        buyer: false,
+        body: None,
+        answer: None,
+        is_body_optional: false,
+    }
 }
 
 impl Operation {
@@ -72,8 +82,8 @@ impl Operation {
     }
 
     /// It answers something else than JSON.
-    pub(crate) const fn answering(mut self, media_type: &'static str) -> Self {
-        self.answers = media_type;
+    pub(crate) const fn answering(mut self, media_types: &'static [&'static str]) -> Self {
+        self.answers = media_types;
         self
     }
 }
@@ -134,7 +144,7 @@ fn described(path: &str, operation: &Operation) -> Value {
     let mut responses = serde_json::Map::new();
     for status in operation.statuses.iter().chain(&[429, 431, 503]) {
         let (description, content) = match status {
-            200..300 => ("As asked.", json!({ operation.answers: operation.answer.map_or(json!({}), schema_of) })),
+            200..300 => ("As asked.", content(operation)),
             303 => ("Elsewhere.", json!({})),
             304 => ("Not changed.", json!({})),
             431 => ("The header is too large.", json!({})),
@@ -162,6 +172,11 @@ fn described(path: &str, operation: &Operation) -> Value {
         told["requestBody"] = json!({ "required": is_required, "content": { JSON: schema_of(schema) } });
     }
     told
+}
+
+fn content(operation: &Operation) -> Value {
+    let schema = operation.answer.map_or(json!({}), schema_of);
+    operation.answers.iter().map(|media_type| ((*media_type).to_owned(), schema.clone())).collect()
 }
 
 fn schema_of(name: &str) -> Value {

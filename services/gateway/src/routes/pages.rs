@@ -185,6 +185,10 @@ fn secured(mut response: Response) -> Response {
     response
 }
 
+/// The media types of the pages' files.
+pub(super) const ASSETS: &[&str] =
+    &["text/css", "text/javascript", "image/svg+xml", "application/manifest+json"];
+
 fn content_type(path: &str) -> &'static str {
     match path.rsplit('.').next() {
         Some("html") => "text/html; charset=utf-8",
@@ -223,5 +227,9 @@ mod tests {
         served.sort();
         assert_eq!(served, found, "the table in this file misses a file, or names one that is gone");
         assert!(served.iter().all(|path| content_type(path) != "application/octet-stream"));
+        for path in served.iter().filter(|path| path.starts_with("assets/")) {
+            let media_type = content_type(path).split(';').next().unwrap();
+            assert!(ASSETS.contains(&media_type), "{path}: the API's document does not know {media_type}");
+        }
     }
 }

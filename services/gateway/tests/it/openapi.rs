@@ -85,7 +85,8 @@ fn fits(value: &Value, schema: &Value, document: &Value) {
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     };
-    let is_of = |told: &Value| told == type_of || told.as_array().is_some_and(|a| a.iter().any(|t| t == type_of));
+    let is_of =
+        |told: &Value| told == type_of || told.as_array().is_some_and(|a| a.iter().any(|t| t == type_of));
     assert!(is_of(&schema["type"]), "{value} is no {}", schema["type"]);
     if let Value::Array(items) = value {
         items.iter().for_each(|item| fits(item, &schema["items"], document));

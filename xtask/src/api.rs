@@ -12,7 +12,7 @@ use crate::bench::new_sale;
 use crate::http::{bearer, exchange, json_of};
 use crate::platform::Platform;
 use crate::run::{Outcome, is_there, release, to_end};
-use crate::subject::{ADMIN_TOKEN, JWT_SECRET, Subject};
+use crate::subject::{ADMIN_TOKEN, Subject, token};
 
 /// What every answer is held to: no 5xx, a documented status, media type, headers and body.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
@@ -41,7 +41,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     platform.set("SECKILL_BUYER_LIMIT", "off");
     platform.start()?;
     platform.ready()?;
-    let token = token(&folder)?;
+    let token = token(&folder, BUYER)?;
     play(&platform, &token, options.cases, None)?;
     let config = home.path().join("schemathesis.toml");
     std::fs::write(&config, names(&platform, &token)?).map_err(|e| e.to_string())?;
@@ -62,13 +62,6 @@ fn play(platform: &Platform, token: &str, cases: u32, config: Option<&Path>) -> 
         &cases.to_string(),
     ]);
     to_end(command.stdin(Stdio::null()))
-}
-
-fn token(folder: &Path) -> Outcome<String> {
-    let mut command = Command::new(folder.join("loadtest"));
-    let output = command.args(["token", BUYER, "--jwt-secret", JWT_SECRET]).output();
-    let output = output.map_err(|e| format!("loadtest: {e}"))?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Names that exist, as schemathesis is told them: a plain sale, one with a waiting room, one that asks for a

@@ -1,6 +1,8 @@
 //! What storms are played against: a platform with two doors, in one process or in many.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -27,6 +29,14 @@ pub(crate) fn common_settings() -> Vec<(String, String)> {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec()
+}
+
+/// A bearer token of this buyer that private platforms believe, from the load test in this folder.
+pub(crate) fn token(folder: &Path, buyer: &str) -> Outcome<String> {
+    let mut command = Command::new(folder.join("loadtest"));
+    let output = command.args(["token", buyer, "--jwt-secret", JWT_SECRET]).output();
+    let output = output.map_err(|e| format!("loadtest: {e}"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// A platform that was started here, and stops with its owner.

@@ -11,10 +11,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::wrk::{self, Load, Request};
+use crate::http::bearer;
 use crate::platform::Platform;
 use crate::process::Owned;
 use crate::run::{Outcome, release, to_end, wait_for};
-use crate::subject::{JWT_SECRET, Subject};
+use crate::subject::{Subject, token};
 use nginx::Nginx;
 
 /// Rounds; their median counts.
@@ -43,7 +44,7 @@ pub(super) fn run() -> Outcome {
     if nginx.is_none() {
         println!("nginx with its Lua module is not installed: left out");
     }
-    let token = bearer(&folder)?;
+    let token = bearer(&token(&folder, "eager")?);
     println!("machine: {}", super::machine());
     println!("{ROUNDS} rounds of {WRK_S} s each, in turns; 64 connections; median (lowest to highest)");
 
@@ -134,14 +135,6 @@ pub(crate) fn new_sale(platform: &Platform, id: &str, stock: u32) -> Outcome<Str
         gate.is_ok_and(|gate| gate["state"] == "open")
     })?;
     Ok(buy)
-}
-
-/// An `authorization` header that the platform believes.
-fn bearer(folder: &Path) -> Outcome<String> {
-    let mut command = Command::new(folder.join("loadtest"));
-    let output = command.args(["token", "eager", "--jwt-secret", JWT_SECRET]).output();
-    let output = output.map_err(|e| format!("loadtest: {e}"))?;
-    Ok(format!("Bearer {}", String::from_utf8_lossy(&output.stdout).trim()))
 }
 
 /// The baseline: an axum handler that answers the same refusal without looking at the request.

@@ -29,6 +29,7 @@ use crate::gateway::Gateway;
 use openapi::{Operation, op};
 
 const HTML: &[&str] = &["text/html"];
+const STREAM: &[&str] = &["text/event-stream"];
 
 type Shared = axum::extract::State<Arc<Gateway>>;
 
@@ -38,9 +39,19 @@ type Route = (&'static str, MethodRouter<Arc<Gateway>>, Vec<Operation>);
 /// Everything on the public listener but the purchase path: routes and documentation in one table, so that
 /// neither can be without the other.
 fn table(demo: bool) -> Vec<Route> {
-    const STREAM: &[&str] = &["text/event-stream"];
+    let mut all = pages_and_sales();
+    all.extend(orders());
+    all.extend(acts());
+    if demo {
+        all.extend(demo_routes());
+    }
+    all
+}
+
+/// What anybody may look at, and the waiting rooms.
+fn pages_and_sales() -> Vec<Route> {
     let page = |name, summary, statuses| op("get", name, summary, statuses).answering(HTML);
-    let mut all: Vec<Route> = vec![
+    vec![
         ("/", get(pages::index), vec![page("home", "The shop.", &[200, 304])]),
         ("/s/{sale}", get(pages::sale), vec![page("salePage", "A sale's page.", &[200, 304, 404])]),
         (
@@ -80,6 +91,12 @@ fn table(demo: bool) -> Vec<Route> {
             get(waiting_room::stream),
             vec![op("get", "followPlace", "How it moves.", &[200, 401, 404]).signed().answering(STREAM)],
         ),
+    ]
+}
+
+/// What buyers see of their orders.
+fn orders() -> Vec<Route> {
+    vec![
         (
             "/api/v1/orders",
             get(orders::list),
@@ -99,12 +116,7 @@ fn table(demo: bool) -> Vec<Route> {
                     .answering(STREAM),
             ],
         ),
-    ];
-    all.extend(acts());
-    if demo {
-        all.extend(demo_routes());
-    }
-    all
+    ]
 }
 
 /// What changes something.

@@ -42,14 +42,16 @@ pub(crate) fn run(options: &Options) -> Outcome {
     platform.start()?;
     platform.ready()?;
     let token = token(&folder, BUYER)?;
-    play(&platform, &token, options.cases, None)?;
+    play(home.path(), &platform, &token, options.cases, None)?;
     let config = home.path().join("schemathesis.toml");
     std::fs::write(&config, names(&platform, &token)?).map_err(|e| e.to_string())?;
-    play(&platform, &token, options.cases, Some(&config))
+    play(home.path(), &platform, &token, options.cases, Some(&config))
 }
 
-fn play(platform: &Platform, token: &str, cases: u32, config: Option<&Path>) -> Outcome {
+/// Plays in this folder: schemathesis leaves what it remembers where it runs.
+fn play(home: &Path, platform: &Platform, token: &str, cases: u32, config: Option<&Path>) -> Outcome {
     let mut command = Command::new("schemathesis");
+    command.current_dir(home);
     if let Some(config) = config {
         command.arg("--config-file").arg(config);
     }

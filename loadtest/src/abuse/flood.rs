@@ -20,8 +20,8 @@ use crate::report::say;
 const PIPELINED: u64 = 32;
 /// Connections at once.
 const CONNECTIONS: u64 = 8;
-/// How long the answers to one batch may take.
-const ANSWERS_S_MAX: Duration = Duration::from_secs(20);
+/// How long a batch may take to be sent, and how long its next answers.
+const BATCH_S_MAX: Duration = Duration::from_secs(20);
 
 /// Sends every key once; true when all requests were answered.
 ///
@@ -83,17 +83,17 @@ async fn send<F>(target: Target, from: u64, until: u64, request: F) -> std::io::
 where
     F: Fn(u64) -> String + Send,
 {
-    let mut stream = TcpStream::connect(&target.authority).await?;
+    let mut stream = timeout(BATCH_S_MAX, TcpStream::connect(&target.authority)).await??;
     stream.set_nodelay(true)?;
     let (mut answers, mut answered) = (vec![0; 64 * 1024], 0);
     let mut next = from;
     while next < until {
         let batch = PIPELINED.min(until - next);
         let text: String = (next..next + batch).map(&request).collect();
-        stream.write_all(text.as_bytes()).await?;
+        timeout(BATCH_S_MAX, stream.write_all(text.as_bytes())).await??;
         let mut count = Count::default();
         while count.seen < batch {
-            let read = timeout(ANSWERS_S_MAX, stream.read(&mut answers)).await??;
+            let read = timeout(BATCH_S_MAX, stream.read(&mut answers)).await??;
             if read == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, timeout};
 
 use super::{closed, publish};
 use crate::cli::SlowArgs;
@@ -19,6 +19,8 @@ use crate::report::say;
 
 /// Time between two bytes.
 const DRIP: Duration = Duration::from_secs(1);
+/// How long a connection may take to be made.
+const CONNECT_S_MAX: Duration = Duration::from_secs(5);
 /// Time before a refused connection tries again.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -30,7 +32,7 @@ struct Cut {
     refused: AtomicU64,
 }
 
-/// Dawdles for a while; true when connections were held and every one that could be was cut.
+/// Dawdles for a while; true when connections of both kinds were cut.
 ///
 /// # Errors
 /// When the platform has no such sale.
@@ -72,7 +74,8 @@ pub(crate) async fn run(args: &SlowArgs, clock: &Clock) -> Result<bool, RunError
 
 async fn dawdle(target: Target, start: Arc<str>, cut: Arc<Cut>, until: Instant) {
     while Instant::now() < until {
-        let Ok(mut stream) = TcpStream::connect(&target.authority).await else {
+        let connecting = timeout(CONNECT_S_MAX, TcpStream::connect(&target.authority));
+        let Ok(Ok(mut stream)) = connecting.await else {
             cut.refused.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(AGAIN).await;
             continue;

@@ -42,27 +42,22 @@ pub(crate) fn run(options: &Options) -> Outcome {
     platform.start()?;
     platform.ready()?;
     let token = token(&folder, BUYER)?;
-    play(home.path(), &platform, &token, options.cases, None)?;
-    let config = home.path().join("schemathesis.toml");
-    std::fs::write(&config, names(&platform, &token)?).map_err(|e| e.to_string())?;
-    play(home.path(), &platform, &token, options.cases, Some(&config))
+    // In a file, not on the command line: that is printed when something fails.
+    let signed = format!("headers = {{ Authorization = \"{}\" }}\n", bearer(&token));
+    play(home.path(), &platform, options.cases, &signed)?;
+    let named = signed + &names(&platform, &token)?;
+    play(home.path(), &platform, options.cases, &named)
 }
 
 /// Plays in this folder: schemathesis leaves what it remembers where it runs.
-fn play(home: &Path, platform: &Platform, token: &str, cases: u32, config: Option<&Path>) -> Outcome {
+fn play(home: &Path, platform: &Platform, cases: u32, config: &str) -> Outcome {
+    let file = home.join("schemathesis.toml");
+    std::fs::write(&file, config).map_err(|e| format!("{}: {e}", file.display()))?;
     let mut command = Command::new("schemathesis");
-    command.current_dir(home);
-    if let Some(config) = config {
-        command.arg("--config-file").arg(config);
-    }
+    command.current_dir(home).arg("--config-file").arg(&file);
     command.arg("run").arg(format!("http://127.0.0.1:{}/api/openapi.json", platform.port));
     command.args(["--checks", CHECKS, "--exclude-path-regex", STREAMS, "--no-color"]);
-    command.args([
-        "--header",
-        &format!("Authorization: {}", bearer(token)),
-        "--max-examples",
-        &cases.to_string(),
-    ]);
+    command.args(["--max-examples", &cases.to_string()]);
     to_end(command.stdin(Stdio::null()))
 }
 

@@ -1,12 +1,13 @@
 //! An honest crowd, small and steady: page views, gates, and buyers with a ticket and an order each. It asks
 //! nobody to hurry and counts every millisecond, from the moment a request was due.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::iter::successors;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{closed, no_secret, publish};
 use crate::cli::ProbeArgs;
@@ -31,31 +32,25 @@ pub(crate) async fn run(args: &ProbeArgs, clock: &Clock) -> Result<bool, RunErro
     let gate = platform.shopper().gate(&args.sale).await?;
     let buy = gate.buy.ok_or_else(|| closed(&args.sale))?;
     let host = platform.public.authority.clone();
-    let get = |path: String| Arc::new(format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").into_bytes());
+    let get = |path: String| format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").into_bytes();
     let (page, gate) = (get(format!("/s/{}", args.sale)), get(format!("/api/v1/sales/{}/gate", args.sale)));
     let buyers = Buyers { prefix: format!("probe-{}-", clock.now_ms()), mint, buy, host };
 
-    let until = Instant::now() + Duration::from_secs_f64(args.duration.max(0.0));
-    let every = Duration::from_secs_f64(1.0 / args.rate.max(0.1));
-    let visits = |request: Arc<Vec<u8>>| {
-        let mut connection = Connection::new(platform.public.clone());
-        tokio::spawn(async move {
-            let mut seen = Seen::new();
-            let mut clock = steady(every);
-            while Instant::now() < until {
-                let due = clock.tick().await;
-                let answer = connection.exchange(&request).await;
-                seen.note(due, answer.is_ok_and(|a| a.status == 200));
-            }
-            seen
-        })
-    };
-    let (pages, gates) = (visits(page), visits(gate));
-    let (tickets, orders) = buy_all(Connection::new(platform.public.clone()), &buyers, every, until).await;
+    let pace =
+        Pace { every: Duration::from_secs_f64(1.0 / args.rate.max(0.1)), seconds: args.duration.max(0.0) };
+    let begin = Instant::now();
+    let connect = || Connection::new(platform.public.clone());
+    // A third of a beat apart: visitors know nothing of each other.
+    let pages = pace.visitor(begin, connect(), page);
+    let gates = pace.visitor(begin + pace.every / 3, connect(), gate);
+    let beats = pace.beats(begin + pace.every * 2 / 3);
+    let connection = connect();
+    let bought = spawn_blocking(move || buy_all(connection, &buyers, beats));
     let lost = |_| RunError::Generator;
+    let (tickets, orders) = bought.await.map_err(lost)??;
     let all = [
-        ("page", pages.await.map_err(lost)?),
-        ("gate", gates.await.map_err(lost)?),
+        ("page", pages.await.map_err(lost)??),
+        ("gate", gates.await.map_err(lost)??),
         ("ticket", tickets),
         ("order", orders),
     ];
@@ -88,38 +83,72 @@ impl Buyers {
     }
 }
 
-async fn buy_all(
+/// What a visitor saw.
+type Visits = std::io::Result<Seen>;
+
+/// How often a visitor comes, and for how many seconds.
+#[derive(Clone, Copy)]
+struct Pace {
+    every: Duration,
+    seconds: f64,
+}
+
+impl Pace {
+    /// The moments at which a visitor comes, from this one on. What waited behind a slow answer was due all the
+    /// while.
+    fn beats(self, first: Instant) -> impl Iterator<Item = Instant> + Send {
+        let last = first + Duration::from_secs_f64(self.seconds);
+        successors(Some(first), move |due| Some(*due + self.every)).take_while(move |due| *due < last)
+    }
+
+    /// Asks for the same thing at every beat.
+    fn visitor(self, first: Instant, mut connection: Connection, request: Vec<u8>) -> JoinHandle<Visits> {
+        spawn_blocking(move || {
+            let (alone, mut seen) = (alone()?, Seen::new());
+            for due in self.beats(first) {
+                sleep_until(due);
+                let answer = alone.block_on(connection.exchange(&request));
+                seen.note(due, answer.is_ok_and(|a| a.status == 200));
+            }
+            Ok(seen)
+        })
+    }
+}
+
+/// A visitor has a thread of its own and sleeps by the system's clock: a shared runtime would add its own queue
+/// to what the platform took, and its timers count in whole milliseconds.
+fn alone() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+fn sleep_until(due: Instant) {
+    #[expect(clippy::disallowed_methods, reason = "a visitor comes at a moment, whatever the state")]
+    std::thread::sleep(due.saturating_duration_since(Instant::now()));
+}
+
+fn buy_all(
     mut connection: Connection,
     buyers: &Buyers,
-    every: Duration,
-    until: Instant,
-) -> (Seen, Seen) {
+    beats: impl Iterator<Item = Instant>,
+) -> std::io::Result<(Seen, Seen)> {
+    let alone = alone()?;
     let (mut tickets, mut orders) = (Seen::new(), Seen::new());
-    let mut clock = steady(every);
-    for n in 0_u64.. {
-        if Instant::now() >= until {
-            break;
-        }
-        let due = clock.tick().await;
+    for (n, due) in beats.enumerate() {
         let token = buyers.mint.token(&format!("{}{n}", buyers.prefix));
-        let answer = connection.exchange(&buyers.request("tickets", &token, "{}")).await;
+        let request = buyers.request("tickets", &token, "{}");
+        sleep_until(due);
+        let answer = alone.block_on(connection.exchange(&request));
         let ticket =
             answer.ok().filter(|a| a.status == 200).and_then(|_| body::text(connection.body(), "ticket"));
         tickets.note(due, ticket.is_some());
         let Some(ticket) = ticket else { continue };
-        let due = Instant::now();
         let wish = json!({"ticket": &*ticket, "quantity": 1}).to_string();
-        let answer = connection.exchange(&buyers.request("orders", &token, &wish)).await;
+        let request = buyers.request("orders", &token, &wish);
+        let due = Instant::now();
+        let answer = alone.block_on(connection.exchange(&request));
         orders.note(due, answer.is_ok_and(|a| a.status == 202));
     }
-    (tickets, orders)
-}
-
-fn steady(every: Duration) -> tokio::time::Interval {
-    let mut clock = interval(every);
-    // What waited behind a slow answer was due all the while.
-    clock.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    clock
+    Ok((tickets, orders))
 }
 
 /// What visits of one kind took.

@@ -38,7 +38,8 @@ pub(crate) struct Options {
     /// Print what there is, and run nothing.
     #[arg(long)]
     list: bool,
-    /// Write what was measured into docs/faults.md; with `--list`, only what is injected and expected.
+    /// Add every counted run to docs/faults.csv and docs/faults.md; with `--list`, only bring up to date what is
+    /// injected and expected.
     #[arg(long)]
     write: bool,
     /// Decides when within the storm faults strike.
@@ -88,11 +89,8 @@ pub(crate) fn run(options: &Options) -> Outcome {
     }
     let mut failed = Vec::new();
     for fault in &chosen {
-        let told = run::all(fault, options.runs, options.seed);
+        let told = run::all(fault, options);
         println!("   {}", told.measured);
-        if options.write {
-            document::write(fault, &told.measured)?;
-        }
         if let Some(why) = told.failure {
             failed.push(format!("{}: {why}", fault.name));
         }

@@ -1,6 +1,8 @@
-//! `docs/faults.md`: a row per fault, what is expected beside what was measured.
+//! `docs/faults.csv` has a line for every counted run, `docs/faults.md` a row for every fault: what is expected
+//! beside what those runs measured together.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
 
 use super::Fault;
 use super::evidence::Evidence;
@@ -8,40 +10,50 @@ use crate::run::{Outcome, root};
 
 /// Where nothing was measured yet.
 const NOT_YET: &str = "not measured yet";
+/// Below the project's root.
+const RECORDS: &str = "docs/faults.csv";
+const TABLE: &str = "docs/faults.md";
 
-/// What so many runs showed, in a line.
-pub(super) fn measured(runs: u32, uncounted: u32, seen: &[Evidence]) -> String {
+/// What these runs showed together, in a line.
+pub(super) fn measured(seen: &[Evidence]) -> String {
     if seen.is_empty() {
-        return format!("0 of {runs} runs counted");
+        return NOT_YET.into();
     }
     let pauses = seen.iter().map(|e| e.pause.as_secs_f64());
     let (least, most) = (pauses.clone().fold(f64::INFINITY, f64::min), pauses.fold(0.0, f64::max));
     let flight = seen.iter().map(|e| e.in_flight).min().unwrap_or(0);
     let accepted: usize = seen.iter().map(|e| e.accepted).sum();
-    let without =
-        if uncounted == 0 { String::new() } else { format!(" ({uncounted} more showed no effect)") };
+    let runs = if seen.len() == 1 { "run" } else { "runs" };
     format!(
-        "{} of {runs} runs counted{without}, no promise broken in them; {accepted} orders accepted; {flight} or more under \
-         way; {}; longest pause {least:.1} to {most:.1} s",
+        "{} counted {runs}, no promise broken; {accepted} orders accepted; {flight} or more under way; {}; longest pause \
+         {least:.1} to {most:.1} s",
         seen.len(),
         Evidence::all_seen(seen)
     )
 }
 
-/// Writes this into the fault's row of the document.
-pub(super) fn write(fault: &Fault, measured: &str) -> Outcome {
-    let file = root().join("docs/faults.md");
-    let told = |e: std::io::Error| format!("{}: {e}", file.display());
-    let text = fs::read_to_string(&file).map_err(told)?;
-    fs::write(&file, with_row(&text, fault, Some(measured))).map_err(told)
+/// Adds a counted run to those on record, and brings the fault's row up to date.
+pub(super) fn write(fault: &Fault, seed: u32, seen: &Evidence) -> Outcome {
+    let file = root().join(RECORDS);
+    let mut line = format!("{},{seed},{}\n", fault.name, seen.record());
+    if !file.exists() {
+        line.insert_str(0, &format!("fault,seed,{}\n", Evidence::RECORD_HEAD));
+    }
+    // Added in one piece: two that run side by side lose nothing of each other.
+    let added = OpenOptions::new().create(true).append(true).open(&file);
+    added.and_then(|mut f| f.write_all(line.as_bytes())).map_err(|e| format!("{}: {e}", file.display()))?;
+    refresh([fault].into_iter())
 }
 
-/// The document with this fault's row as it should be: what was measured stays unless something newer is given.
-fn with_row(text: &str, fault: &Fault, measured: Option<&str>) -> String {
+/// The runs of this fault that are on record.
+fn on_record(records: &str, fault: &Fault) -> Vec<Evidence> {
+    let its = records.lines().filter_map(|line| line.strip_prefix(fault.name)?.strip_prefix(','));
+    its.filter_map(|rest| Evidence::of_record(rest.split_once(',')?.1)).collect()
+}
+
+/// The document with this fault's row as it should be.
+fn with_row(text: &str, fault: &Fault, measured: &str) -> String {
     let head = format!("| `{}` |", fault.name);
-    let there = text.lines().find(|line| line.starts_with(&head));
-    let before = there.and_then(|line| line.trim_end_matches(" |").rsplit_once(" | ")).map(|(_, last)| last);
-    let measured = measured.or(before).unwrap_or(NOT_YET);
     let row = format!("{head} {} | {} | {measured} |", fault.injects, fault.expected);
     let mut lines: Vec<&str> = text.lines().collect();
     match lines.iter().position(|line| line.starts_with(&head)) {
@@ -51,12 +63,14 @@ fn with_row(text: &str, fault: &Fault, measured: Option<&str>) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Brings every row up to date with the catalogue.
+/// Brings these rows up to date with the catalogue and the record.
 pub(super) fn refresh<'a>(faults: impl Iterator<Item = &'a Fault>) -> Outcome {
-    let file = root().join("docs/faults.md");
+    let file = root().join(TABLE);
     let told = |e: std::io::Error| format!("{}: {e}", file.display());
+    let records = fs::read_to_string(root().join(RECORDS)).unwrap_or_default();
     let text = fs::read_to_string(&file).map_err(told)?;
-    let text = faults.fold(text, |text, fault| with_row(&text, fault, None));
+    let text =
+        faults.fold(text, |text, fault| with_row(&text, fault, &measured(&on_record(&records, fault))));
     fs::write(&file, text).map_err(told)
 }
 
@@ -66,19 +80,30 @@ mod tests {
     use crate::faults::catalogue;
 
     #[test]
-    fn a_row_keeps_what_was_measured_until_something_newer_is() {
+    fn a_fault_has_one_row_and_all_its_runs() {
         let fault = catalogue::all().next().unwrap();
-        let first = with_row("# Faults\n", fault, None);
+        let first = with_row("# Faults\n", fault, NOT_YET);
         assert!(first.ends_with(&format!("{} | {NOT_YET} |\n", fault.expected)));
-        let second = with_row(&first, fault, Some("20 of 20"));
-        assert_eq!(second.lines().count(), 2);
-        assert_eq!(with_row(&second, fault, None), second);
+        assert_eq!(with_row(&first, fault, "20 counted runs").lines().count(), 2);
+        let run = "256,7,100,0,0,0,0,0,0,0,0,0";
+        let records = format!("fault\n{0},1,{run}\nother,2,{run}\n{0},3,{run}\n", fault.name);
+        assert!(
+            measured(&on_record(&records, fault)).starts_with("2 counted runs, no promise broken; 14 orders")
+        );
     }
 
     #[test]
-    fn the_document_has_every_fault_as_the_catalogue_tells_it() {
-        let text = fs::read_to_string(root().join("docs/faults.md")).unwrap();
-        let fresh = catalogue::all().fold(text.clone(), |text, fault| with_row(&text, fault, None));
-        assert_eq!(text, fresh, "cargo xtask faults --list --write brings it up to date");
+    fn the_document_tells_what_is_in_the_catalogue_and_on_record() {
+        let records = fs::read_to_string(root().join(RECORDS)).unwrap();
+        let text = fs::read_to_string(root().join(TABLE)).unwrap();
+        for fault in catalogue::all() {
+            let measured = measured(&on_record(&records, fault));
+            assert_eq!(
+                with_row(&text, fault, &measured),
+                text,
+                "cargo xtask faults --list --write brings {} up to date",
+                fault.name
+            );
+        }
     }
 }

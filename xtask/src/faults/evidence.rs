@@ -137,22 +137,73 @@ impl Evidence {
         missing
     }
 
+    /// The names of what [`Self::record`] writes, in its order.
+    pub(super) const RECORD_HEAD: &str = "under way,accepted,longest pause ms,broken,continued,503,troubled publishes,\
+                                          redelivered,fenced,epochs,ledger away,dead letters";
+
+    /// All of it, separated by commas.
+    pub(super) fn record(&self) -> String {
+        let (under_way, accepted, pause) = (self.in_flight, self.accepted, self.pause.as_millis());
+        let effects = self.effects().map(|effect| effect.to_string()).join(",");
+        format!("{under_way},{accepted},{pause},{effects}")
+    }
+
+    /// What [`Self::record`] wrote; nothing if it is something else.
+    pub(super) fn of_record(text: &str) -> Option<Self> {
+        let mut fields = text.split(',');
+        let in_flight = fields.next()?.parse().ok()?;
+        let accepted = fields.next()?.parse().ok()?;
+        let pause = Duration::from_millis(fields.next()?.parse().ok()?);
+        let mut effect = || fields.next()?.parse::<f64>().ok();
+        Some(Self {
+            in_flight,
+            accepted,
+            pause,
+            broken: effect()?,
+            continued: effect()?,
+            busy: effect()?,
+            troubled: effect()?,
+            redelivered: effect()?,
+            fences: effect()?,
+            epochs: effect()?,
+            outages: effect()?,
+            dead: effect()?,
+        })
+    }
+
+    /// In the order of the record.
+    fn effects(&self) -> [f64; 9] {
+        [
+            self.broken,
+            self.continued,
+            self.busy,
+            self.troubled,
+            self.redelivered,
+            self.fences,
+            self.epochs,
+            self.outages,
+            self.dead,
+        ]
+    }
+
     /// What was seen in these runs together, of effects that were seen at all.
     pub(super) fn all_seen(runs: &[Self]) -> String {
-        let sum = |of: fn(&Self) -> f64| runs.iter().map(of).sum::<f64>();
-        let sums = [
-            ("connections broken", sum(|e| e.broken)),
-            ("reservations continued", sum(|e| e.continued)),
-            ("503", sum(|e| e.busy)),
-            ("troubled publishes", sum(|e| e.troubled)),
-            ("redelivered or known", sum(|e| e.redelivered)),
-            ("fenced", sum(|e| e.fences)),
-            ("epochs", sum(|e| e.epochs)),
-            ("ledger away", sum(|e| e.outages)),
-            ("dead letters", sum(|e| e.dead)),
+        let names = [
+            "connections broken",
+            "reservations continued",
+            "503",
+            "troubled publishes",
+            "redelivered or known",
+            "fenced",
+            "epochs",
+            "ledger away",
+            "dead letters",
         ];
-        let seen = sums.iter().filter(|(_, sum)| *sum > 0.0);
-        seen.map(|(name, sum)| format!("{name} {sum}")).collect::<Vec<_>>().join(", ")
+        let seen = names.iter().enumerate().filter_map(|(n, name)| {
+            let sum: f64 = runs.iter().map(|run| run.effects()[n]).sum();
+            (sum > 0.0).then(|| format!("{name} {sum}"))
+        });
+        seen.collect::<Vec<_>>().join(", ")
     }
 
     /// All of it, in a line.
@@ -192,6 +243,15 @@ mod tests {
         assert_eq!(seen.missing(&[Effect::TroubledPublish, Effect::Fenced]), ["Fenced"]);
         let quiet = Evidence { in_flight: 99, ..seen };
         assert_eq!(quiet.missing(&[]).len(), 1);
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let seen = Evidence { in_flight: 256, accepted: 7, troubled: 3.0, dead: 9.0, ..Evidence::default() };
+        let again = Evidence::of_record(&seen.record()).unwrap();
+        assert_eq!(again.text(), seen.text());
+        assert_eq!(seen.record().split(',').count(), Evidence::RECORD_HEAD.split(',').count());
+        assert!(Evidence::of_record("256,7").is_none());
     }
 
     #[test]

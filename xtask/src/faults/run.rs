@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::evidence::{Counters, Evidence};
 use super::scene::{Scene, Watch};
-use super::{Fault, document};
+use super::{Fault, Options, document};
 use crate::engines::Durability;
 use crate::process::{Home, leashed};
 use crate::run::{Outcome, release, target, wait_for};
@@ -24,7 +24,7 @@ const UNCOUNTED_MAX_EACH: u32 = 2;
 pub(super) struct Told {
     /// The first run that failed, and why.
     pub(super) failure: Option<String>,
-    /// A line for people, and for the document.
+    /// A line for people.
     pub(super) measured: String,
 }
 
@@ -43,7 +43,8 @@ impl From<String> for Not {
 }
 
 /// Runs it until so many runs counted, on one platform as long as all goes well.
-pub(super) fn all(fault: &Fault, runs: u32, seed: u32) -> Told {
+pub(super) fn all(fault: &Fault, options: &Options) -> Told {
+    let (runs, seed) = (options.runs, options.seed);
     println!("== {}: {}", fault.name, fault.injects);
     let mut stack = None;
     let mut seen = Vec::new();
@@ -54,6 +55,11 @@ pub(super) fn all(fault: &Fault, runs: u32, seed: u32) -> Told {
         match one(fault, &mut stack, seed.wrapping_add(n)) {
             Ok(evidence) => {
                 println!("   run {n} kept every promise: {}", evidence.text());
+                if options.write
+                    && let Err(why) = document::write(fault, seed.wrapping_add(n), &evidence)
+                {
+                    failure.get_or_insert(why);
+                }
                 seen.push(evidence);
                 counted += 1;
             }
@@ -72,7 +78,8 @@ pub(super) fn all(fault: &Fault, runs: u32, seed: u32) -> Told {
     if failures == 0 && counted < runs {
         failure = Some(format!("{uncounted} runs did not show their effect"));
     }
-    Told { failure, measured: document::measured(runs, uncounted, &seen) }
+    let without = if uncounted == 0 { String::new() } else { format!("; {uncounted} more showed no effect") };
+    Told { failure, measured: document::measured(&seen) + &without }
 }
 
 /// Leaves the logs of a failed run where they can be read.

@@ -23,6 +23,12 @@ const EVERY = {
   ...Object.fromEntries(
     [[401, "unauthenticated"], [403, "not_open"], [403, "paused"], [404, "unknown_path"], [409, "sold_out"], [409, "limit_reached"], [410, "ended"], [422, "invalid_ticket"], [422, "invalid_quantity"], [429, "rate_limited"], [503, "overloaded"], [0, "unreachable"]].map(([status, code]) => [`refused ${code}`, refusal(status, code)]),
   ),
+  "room, nobody signed in": { gate: { ...gateIn("upcoming"), room: true }, now: 1, user: null },
+  "room, not joined": { gate: { ...gateIn("upcoming"), room: true }, now: 1 },
+  "room, joined": { gate: { ...gateIn("upcoming"), room: true }, now: 1, room: { state: "upcoming", position: null } },
+  "room, in line": { gate: { ...gateIn("open"), room: true }, room: { state: "open", position: 7, wait_s: 3 } },
+  "room, sold out": { gate: { ...gateIn("sold_out"), room: true }, room: { state: "sold_out", position: 7, wait_s: 3 } },
+  "room, let in": { gate: { ...gateIn("open"), room: true }, room: { state: "open", pass: "p", pass_ends_at: 1_600_000 } },
   "refused not_enough": refusal(409, "not_enough", { available: 2 }),
 };
 
@@ -85,6 +91,24 @@ test("buying again is offered only while the sale is open", () => {
 test("the quantity is asked for only where more than one may be had", () => {
   assert.equal(view({}).quantity, true);
   assert.equal(view({ sale: { ...sale, per_user_limit: 1 } }).quantity, false);
+});
+
+test("a waiting room is joined before the opening, and buying takes a turn that is not over", () => {
+  assert.equal(view(EVERY["room, nobody signed in"]).primary.action, "sign-in-and-join");
+  assert.equal(view(EVERY["room, not joined"]).primary.action, "join");
+  assert.equal(view(EVERY["room, joined"]).primary.disabled, true);
+  assert.match(view(EVERY["room, in line"]).title, /number 7/);
+  assert.equal(view(EVERY["room, in line"]).primary.disabled, true);
+  const turn = EVERY["room, let in"];
+  assert.deepEqual([view(turn).key, view(turn).primary.action], ["room-turn", "buy"]);
+  assert.equal(view({ ...turn, now: 1_600_000 }).key, "gate-open");
+  assert.equal(view({ ...turn, gate: gateIn("open") }).key, "gate-open", "a sale without a room");
+});
+
+test("whoever pressed before their turn sees the line and not a spinner", () => {
+  const pressed = { ...EVERY["room, in line"], attempt: { step: "ticket" } };
+  assert.equal(view(pressed).key, "room-line");
+  assert.equal(view({ ...pressed, room: EVERY["room, let in"].room }).key, "attempt-ticket");
 });
 
 test("unknown codes still get an answer", () => {

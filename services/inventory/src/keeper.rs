@@ -9,6 +9,7 @@ use domain::{Clock, SaleId, SaleState};
 use messaging::{EventBus, OrderQueue};
 use parking_lot::Mutex;
 use stock::{SaleView, StockStore};
+use tokio::sync::Semaphore;
 
 use crate::ledger::Ledger;
 use crate::sale_store::{SaleRow, SaleStore};
@@ -26,6 +27,8 @@ pub(crate) struct Keeper {
     pub(crate) fence_age: Duration,
     /// Sales whose stock state is being rebuilt by this process.
     pub(crate) rebuilding: Mutex<HashSet<SaleId>>,
+    /// One for every rebuild at once, first come first served.
+    pub(crate) rebuild_slots: Semaphore,
 }
 
 impl Keeper {

@@ -70,6 +70,7 @@ pub async fn serve(config: Config, deps: Dependencies, listeners: Listeners, shu
         clock: deps.clock,
         fence_age: config.fence_age(),
         rebuilding: parking_lot::Mutex::default(),
+        rebuild_slots: tokio::sync::Semaphore::new(recover::REBUILDS_MAX),
     });
     let app = routes::App { keeper: keeper.clone() };
     let router = routes::router(app)

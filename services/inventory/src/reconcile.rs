@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use contract::events::Change;
 use contract::lane::{FenceMessage, LaneMessage};
-use domain::{ReservationId, SaleId};
+use domain::{ReservationId, SaleId, UnixMillis};
 use stock::{Snapshot, StockError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -46,7 +46,9 @@ pub(crate) async fn run(keeper: Arc<Keeper>, every: Duration, shutdown: Cancella
         }
         memory.rounds += 1;
         match keeper.sales.all().await {
-            Ok(sales) => {
+            Ok(mut sales) => {
+                let now = keeper.clock.now();
+                sales.sort_by_key(|sale| urgency(sale, now));
                 for sale in sales {
                     keeper.reconcile(sale, &mut memory, &shutdown).await;
                 }
@@ -55,6 +57,17 @@ pub(crate) async fn run(keeper: Arc<Keeper>, every: Duration, shutdown: Cancella
         }
         let forget = Duration::from_millis(FENCE_AGAIN_MS);
         memory.fenced.retain(|_, sent| sent.elapsed() < forget);
+    }
+}
+
+/// Who is seen to first, lowest first: sales that sell, the newest crowd before the others; then those to come,
+/// the soonest first; then those that are over.
+fn urgency(sale: &SaleRow, now: UnixMillis) -> (u8, i64) {
+    let opens_at = sale.terms.opens_at.0;
+    match sale.is_over(now) {
+        true => (2, opens_at.saturating_neg()),
+        false if opens_at > now.0 => (1, opens_at),
+        false => (0, opens_at.saturating_neg()),
     }
 }
 
@@ -134,5 +147,29 @@ impl Keeper {
                 memory.fenced.insert(held.id, Instant::now());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sale_store::tests::sale;
+
+    #[test]
+    fn the_newest_crowd_is_seen_to_first_and_what_is_over_last() {
+        let of = |id: &str, opens_at, ends_at| {
+            let mut row = sale(id);
+            (row.terms.opens_at, row.terms.ends_at) = (UnixMillis(opens_at), UnixMillis(ends_at));
+            row
+        };
+        let mut sales = [
+            of("over", 100, 200),
+            of("later", 900, 999),
+            of("old", 100, 999),
+            of("soon", 600, 999),
+            of("new", 499, 999),
+        ];
+        sales.sort_by_key(|sale| urgency(sale, UnixMillis(500)));
+        assert_eq!(sales.map(|sale| sale.id.to_string()), ["new", "old", "soon", "later", "over"]);
     }
 }

@@ -22,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 use crate::keeper::Keeper;
 use crate::sale_store::SaleRow;
 
+/// Sales rebuilt at once, by this process. With all of them at once, the one with the crowd would wait for all.
+pub(crate) const REBUILDS_MAX: usize = 4;
 /// How often the ledger is asked whether the barrier was reached.
 const BARRIER_POLL_MS: u64 = 20;
 /// How long a barrier may take before another is sent.
@@ -53,7 +55,11 @@ impl Keeper {
         tracing::info!(%sale, "the stock store does not know the sale: rebuilding it from the ledger");
         let began = Instant::now();
         for attempt in 0_u32.. {
-            match self.try_recover(sale).await {
+            // Only for the attempt: one that keeps failing holds up nobody.
+            let Ok(slot) = self.rebuild_slots.acquire().await else { return };
+            let tried = self.try_recover(sale).await;
+            drop(slot);
+            match tried {
                 Ok(epoch) => {
                     let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                     tracing::info!(%sale, epoch = epoch.0, took_ms, "stock rebuilt");
@@ -165,9 +171,11 @@ impl Keeper {
         if !armed.map_err(|e| e.to_string())? {
             return Err(void());
         }
-        let view = self.stock.view(&row.id).await.map_err(|e| e.to_string())?;
-        self.broadcast(&row.id, view.change, SaleNews::Opened).await;
-        self.broadcast_view(&row.id, &view).await;
+        // In force: what can't be looked at just now is no reason to begin again.
+        self.broadcast(&row.id, Change { epoch: epoch.0, n: 1 }, SaleNews::Opened).await;
+        if let Ok(view) = self.stock.view(&row.id).await {
+            self.broadcast_view(&row.id, &view).await;
+        }
         Ok(epoch)
     }
 }

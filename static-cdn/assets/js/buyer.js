@@ -2,7 +2,6 @@
 // from and carries out what its buttons ask for; `changed()` is called whenever a fact is new.
 
 import { get, paths, post } from "./api.js";
-import { enter } from "./entry.js";
 import { followOrder } from "./order-stream.js";
 import { purchase, ticketStore } from "./purchase.js";
 import { followsGate } from "./refusal-view.js";
@@ -14,8 +13,9 @@ const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const CLOSED = { ended: [410, "ended"], paused: [403, "paused"], sold_out: [409, "sold_out"] };
 
 export function createBuyer({ sale, session, gate, clock, changed }) {
-  const facts = { attempt: null, refusal: null, order: null, paying: false, note: "" };
+  const facts = { attempt: null, refusal: null, order: null, room: null, paying: false, note: "" };
   let unfollow = null;
+  let leaveRoom = null;
   // Raised when the buyer changes: what an older one started must not speak any more.
   let era = 0;
 
@@ -27,6 +27,11 @@ export function createBuyer({ sale, session, gate, clock, changed }) {
   const orderKey = () => `shop.order.${sale}.${session.user()}`;
   const payingKey = (id) => `shop.paying.${id}`;
   const tickets = () => ticketStore(sessionStorage, sale, session.user());
+  /** The place in the waiting room that this tab holds for this buyer. */
+  function places() {
+    const key = `shop.place.${sale}.${session.user()}`;
+    return { read: () => read(sessionStorage, key), write: (place) => write(sessionStorage, key, place), clear: () => write(sessionStorage, key, null) };
+  }
 
   function shop() {
     const onPath = async (rest, body) => {
@@ -37,16 +42,37 @@ export function createBuyer({ sale, session, gate, clock, changed }) {
       return { ok: false, status, code, body: null, retryAfterMs: 0 };
     };
     return {
-      ticket: () => enter({ ask: (body) => onPath("tickets", body), sale, ...signed(), onPlace }),
+      ticket: async () => {
+        const ask = (body) => onPath("tickets", body);
+        const first = await ask(undefined);
+        if (!["waiting_room", "proof_required"].includes(first.code)) return first;
+        // Most sales ask for nothing: what brings it comes when it is needed.
+        const entry = await import("./entry.js").catch(() => null);
+        return entry ? entry.enter({ first, ask, wait: async () => (await turn())?.pass }) : first;
+      },
       order: (ticket, quantity) => onPath("orders", { ticket, quantity }),
       find: (id) => get(paths.order(id), signed()),
       freshPath: () => gate.refresh(),
     };
   }
 
-  function onPlace(place) {
-    const where = place.state === "sold_out" ? "Sold out for now; your place is kept." : place.position ? `You are number ${place.position} in line, about ${place.wait_s} s to go.` : "You are in the waiting room. The draw is at the opening.";
-    set({ note: place.pass ? "" : where });
+  /** Waits in the room for as long as this buyer is here. */
+  async function turn() {
+    leaveRoom?.abort();
+    leaveRoom = new AbortController();
+    const { signal } = leaveRoom;
+    const { waitForTurn } = await import("./room.js").catch(() => ({ waitForTurn: () => null }));
+    return waitForTurn({ sale, ...signed(), places: places(), signal, onPlace: (room) => signal.aborted || set({ room }) });
+  }
+
+  /** Takes a place in the waiting room; the purchase itself is another press. */
+  async function join() {
+    if (facts.room) return;
+    const mine = era;
+    set({ room: { state: "upcoming", position: null }, refusal: null, note: "" });
+    const isLetIn = Boolean(await turn());
+    if (mine !== era || isLetIn || facts.attempt || facts.order) return;
+    set({ room: null, note: "The waiting room can't be reached just now. Please try again." });
   }
 
   async function buy(quantity) {
@@ -69,8 +95,10 @@ export function createBuyer({ sale, session, gate, clock, changed }) {
 
   function follow(order) {
     unfollow?.();
+    leaveRoom?.abort();
+    places().clear();
     write(sessionStorage, orderKey(), order.order_id);
-    set({ order, refusal: null, paying: read(sessionStorage, payingKey(order.order_id)) !== null });
+    set({ order, room: null, refusal: null, paying: read(sessionStorage, payingKey(order.order_id)) !== null });
     unfollow = followOrder({
       id: order.order_id,
       token: session.token,
@@ -137,13 +165,16 @@ export function createBuyer({ sale, session, gate, clock, changed }) {
   async function goOn() {
     era += 1;
     unfollow?.();
-    Object.assign(facts, { attempt: null, order: null, note: "", refusal: facts.refusal?.status === 401 && !session.user() ? facts.refusal : null });
+    leaveRoom?.abort();
+    Object.assign(facts, { attempt: null, order: null, room: null, note: "", refusal: facts.refusal?.status === 401 && !session.user() ? facts.refusal : null });
     changed();
     if (!session.user()) return;
     const linked = /^#order=([a-z0-9-]{1,64})$/.exec(location.hash)?.[1];
     const known = linked ?? read(sessionStorage, orderKey());
     if (known) return show(known);
     const held = tickets().read();
+    // Whoever waited here before a reload waits on.
+    if (!held && places().read()) join();
     if (!held) return;
     // A ticket that is still good goes on by itself. An old one is only looked up: nobody who comes back
     // after an hour expects to buy by opening a page.
@@ -158,5 +189,5 @@ export function createBuyer({ sale, session, gate, clock, changed }) {
     changed();
   }
 
-  return { facts, buy, leave, findMine, pay, cancel, resume, resumed: () => resuming, gateNews, dismiss: () => set({ refusal: null, note: "" }) };
+  return { facts, buy, join, leave, findMine, pay, cancel, resume, resumed: () => resuming, gateNews, dismiss: () => set({ refusal: null, note: "" }) };
 }

@@ -1,8 +1,5 @@
 // What a sale may ask for before it gives a ticket: some work for the machine, digits for its owner, a turn.
 
-import { openStream, paths, post } from "./api.js";
-import { createSseParser } from "./sse.js";
-
 const WORK_MS_MAX = 110_000;
 const PROOFS_MAX = 3;
 
@@ -46,45 +43,16 @@ function readDigits(svg) {
   });
 }
 
-/** Waits for the turn; resolves with a pass, or `null` when there is none to be had. */
-async function turn({ sale, token, onPlace }) {
-  const key = `shop.place.${sale}`;
-  for (let tries = 0; tries < 50; tries += 1) {
-    const held = sessionStorage.getItem(key) ?? undefined;
-    const answer = await post(paths.room(sale), { place: held }, { token });
-    if (!answer.ok) return null;
-    if (answer.body.pass) return answer.body.pass;
-    sessionStorage.setItem(key, answer.body.place);
-    onPlace(answer.body);
-    const response = await openStream(`${paths.room(sale)}/events`, { token });
-    let pass = null;
-    let over = false;
-    const feed = createSseParser(({ data }) => {
-      const now = JSON.parse(data);
-      onPlace(now);
-      pass = now.pass ?? null;
-      over = now.state === "ended";
-    });
-    try {
-      const [reader, text] = [response.body.getReader(), new TextDecoder()];
-      for (let piece; !pass && !over && !(piece = await reader.read()).done; ) feed(text.decode(piece.value, { stream: true }));
-      reader.cancel();
-    } catch {
-      await new Promise((done) => setTimeout(done, 1000 + 2000 * Math.random()));
-    }
-    if (pass) return pass;
-    if (over) return null;
-  }
-  return null;
-}
-
-/** Asks for a ticket and brings what is asked for. `ask(body)` sends the request. */
-export async function enter({ ask, sale, token, onPlace, solve = work, digits = readDigits, wait = turn }) {
+/**
+ * Brings what a ticket is refused for, until there is one. `first` is the refusal, `ask(body)` asks again,
+ * `wait()` waits for a pass.
+ */
+export async function enter({ first, ask, wait, solve = work, digits = readDigits }) {
   const body = {};
-  let answer = await ask(undefined);
+  let answer = first;
   for (let proofs = 0; proofs < PROOFS_MAX; ) {
     if (answer.code === "waiting_room" && !body.pass) {
-      body.pass = await wait({ sale, token, onPlace });
+      body.pass = await wait();
       if (!body.pass) return answer;
     } else if (answer.code === "proof_required" && answer.body?.proof) {
       proofs += 1;

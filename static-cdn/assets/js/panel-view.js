@@ -5,6 +5,7 @@
 import { dayAndTime, spanInWords } from "./format.js";
 import { orderView } from "./order-view.js";
 import { refusalView } from "./refusal-view.js";
+import { lineView, roomView } from "./room-view.js";
 
 // A countdown to an end that is hours away only makes people nervous.
 const ENDING_MS = 3_600_000;
@@ -79,7 +80,7 @@ function attemptView({ step, status, code, tries = 0, retryAt, triesMax, holdsTi
   return { key: `attempt-busy-${code}`, tone: "wait", icon: "crowd", title: "Very busy right now", text: `Many people want this. No need to press again: we keep asking for you. ${counted}${same}`, ...common };
 }
 
-/** Facts: `sale, gate, now, user, attempt, refusal, order, paying, trouble` (those unknown are null). */
+/** Facts: `sale, gate, now, user, room, attempt, refusal, order, paying, trouble` (those unknown are null). */
 export function panelView(facts) {
   const { sale, gate, order, attempt, refusal, trouble, now } = facts;
   if (trouble?.code === "sale_not_found") {
@@ -90,9 +91,10 @@ export function panelView(facts) {
   if (order) {
     const mayBuyMore = canBuy && sale !== null && order.quantity < sale.per_user_limit;
     view = orderView({ order, now, paying: facts.paying, canBuy, mayBuyMore });
-  } else if (attempt) view = attemptView(attempt);
+  } else if (attempt?.step === "ticket" && facts.room && !facts.room.pass) view = lineView(facts);
+  else if (attempt) view = attemptView(attempt);
   else if (refusal) view = refusalView({ refusal, canBuy });
-  else if (gate && sale) view = { key: `gate-${gate.state}`, ...GATE_VIEWS[gate.state](facts) };
+  else if (gate && sale) view = roomView(facts) ?? { key: `gate-${gate.state}`, ...GATE_VIEWS[gate.state](facts) };
   else if (trouble) view = { key: "unreachable", tone: "bad", icon: "offline", title: "The shop can't be reached", text: "Please check your connection. This page keeps trying by itself.", primary: waiting("Waiting for the shop…") };
   else view = { key: "loading", tone: "calm", icon: "clock", title: "Asking the shop…", text: "", busy: true, primary: waiting("One moment…") };
   return { timer: null, quantity: false, busy: false, primary: null, secondary: [], ...view };

@@ -58,6 +58,12 @@ function onAction(action, view) {
     take: () => buyer.buy(view.primary.quantity),
     "sign-in": account.ask,
     "sign-in-and-buy": signInAndBuy,
+    join: buyer.join,
+    "sign-in-and-join": async () => {
+      if (!(await account.ask())) return;
+      await buyer.resumed();
+      if (!buyer.facts.order) buyer.join();
+    },
     pay: buyer.pay,
     cancel: () => $("cancel-dialog").showModal(),
     again: buyer.leave,

@@ -11,6 +11,8 @@ use super::failure::Failure;
 
 /// Commands waiting to be written, per connection; more wait in their callers.
 const PIPELINE_BUFFER: usize = 1_024;
+/// After so many times the bound of a call nobody waits for a cluster's answer any more.
+const STALLED: u32 = 10;
 /// Port of a server, and of a sentinel, that names none.
 const PORT: u16 = 6_379;
 const SENTINEL_PORT: u16 = 26_379;
@@ -46,7 +48,8 @@ impl Address {
                     .max_retry_wait(50)
                     .min_retry_wait(10)
                     .connection_timeout(answer_max)
-                    .response_timeout(answer_max);
+                    // Each call has its own bound; this one only ends what nobody waits for any more.
+                    .response_timeout(answer_max * STALLED);
                 builder
                     .build()
                     .map(|client| Self::Cluster(Box::new(client)))

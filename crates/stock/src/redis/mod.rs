@@ -87,10 +87,15 @@ impl RedisStock {
         })
     }
 
-    /// Sends one command and awaits its answer, all within the bound.
+    /// Sends one command and awaits its answer, all within the bound of a call.
     async fn ask(&self, command: &Cmd) -> Result<Value, Failure> {
+        self.ask_within(command, self.call_max).await
+    }
+
+    /// The same within another bound.
+    async fn ask_within(&self, command: &Cmd, bound: Duration) -> Result<Value, Failure> {
         self.counts.calls.increment(1);
-        let deadline = Instant::now() + self.call_max;
+        let deadline = Instant::now() + bound;
         let in_slot = async {
             let _slot = self.slots.acquire().await.map_err(|_| refused("shut down"))?;
             self.ask_by(command, deadline).await

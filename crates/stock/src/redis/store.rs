@@ -16,6 +16,9 @@ use crate::port::{
 const LOAD_MAX: usize = 500;
 /// Reservations settled by one call at most: buyers wait behind it.
 const SETTLE_MAX: usize = 100;
+/// How many times longer than a buyer a rebuild waits for an answer. What it gives up it begins again from the
+/// ledger, barrier and all: on a server that is merely slow, hurry would never get done.
+const REBUILD_PATIENCE: u32 = 10;
 /// Stale reservations named by one call at most.
 const STALE_MAX: usize = 1_000;
 
@@ -30,7 +33,8 @@ fn unreadable(failure: Failure) -> StockError {
 impl RedisStock {
     /// One step of a rebuild, which needs no state in force.
     async fn rebuild_step(&self, rebuild: &Rebuild, command: &redis::Cmd) -> Result<bool, StockError> {
-        let answer = self.ask(command).await.map_err(|failure| unanswered(&rebuild.sale, failure))?;
+        let answer = self.ask_within(command, self.call_max * REBUILD_PATIENCE).await;
+        let answer = answer.map_err(|failure| unanswered(&rebuild.sale, failure))?;
         codec::permitted(&answer).map_err(unreadable)
     }
 }

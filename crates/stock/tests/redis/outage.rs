@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stock::{RedisOptions, RedisStock, Reserved, StockError, StockStore};
+use domain::Epoch;
+use stock::{Rebuild, RedisOptions, RedisStock, Reserved, StockError, StockStore};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -82,6 +83,22 @@ async fn a_frozen_server_costs_less_than_300_ms_and_sells_on_when_it_thaws() {
     server.signal("-CONT");
     until("it answers again", async || store.view(&sale("shoes")).await.is_ok()).await;
     assert_eq!(inventory.reserve(&ticket).await, Ok(Reserved::Reserved), "it was never lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis: cargo xtask test runs it"]
+async fn a_rebuild_outwaits_a_server_too_slow_for_buyers() {
+    let server = Server::start(&[]).await;
+    let store = as_shipped(&server).await;
+    let rebuild = Rebuild { sale: sale("shoes"), epoch: Epoch(1), token: 7 };
+    assert_eq!(store.rebuild_begin(&rebuild).await, Ok(true));
+    server.signal("-STOP");
+    let buyers_give_up = async {
+        assert_each_call_is_bounded(&store).await;
+        server.signal("-CONT");
+    };
+    let (loaded, ()) = tokio::join!(store.rebuild_load(&rebuild, &[]), buyers_give_up);
+    assert_eq!(loaded, Ok(true), "what it gives up begins again with a barrier");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -209,4 +209,4 @@ fn phase_of(word: &str) -> Option<Phase> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -18,7 +18,7 @@ impl Clock for Noon {
     }
 }
 
-fn sale(id: &str) -> SaleRow {
+pub(crate) fn sale(id: &str) -> SaleRow {
     SaleRow {
         id: id.parse().unwrap(),
         terms: SaleTerms {

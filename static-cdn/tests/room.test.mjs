@@ -1,0 +1,49 @@
+// A place in the waiting room, from taking it to the turn.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { waitForTurn } from "../assets/js/room.js";
+
+const keep = () => {
+  let kept = null;
+  return { read: () => kept, write: (place) => (kept = place), clear: () => (kept = null) };
+};
+const place = (more = {}) => ({ ok: true, status: 200, retryAfterMs: 0, body: { place: "p1", state: "upcoming", position: null, ...more } });
+const refused = (status) => ({ ok: false, status, code: "c", retryAfterMs: 0, body: null });
+
+/** A room that gives these answers and this news, one after the other. */
+function room(answers, news = []) {
+  const seen = { sent: [], told: [], pauses: 0 };
+  const places = keep();
+  const signal = AbortSignal.timeout(5_000);
+  const ask = async (_, body) => (seen.sent.push(body.place), answers.shift() ?? refused(503));
+  const end = waitForTurn({ sale: "s", token: "t", places, signal, onPlace: (now) => seen.told.push(now), ask, news: async () => news.shift() ?? null, pause: async () => (seen.pauses += 1) });
+  return { seen, places, end };
+}
+
+test("a place is taken, kept, and given back until there is a pass", async () => {
+  const { seen, places, end } = room([place(), place({ position: 3 })], [null, { state: "open", pass: "let in" }]);
+  assert.equal((await end).pass, "let in");
+  assert.deepEqual(seen.sent, [undefined, "p1"]);
+  assert.equal(places.read(), "p1");
+  assert.equal(seen.told.length, 2);
+});
+
+test("a room that is full or away is asked again, but not for ever", async () => {
+  const { seen, end } = room([refused(503), refused(0), place({ pass: "now" })]);
+  assert.equal((await end).pass, "now");
+  assert.equal(seen.pauses, 2);
+  const gone = room([]);
+  assert.equal(await gone.end, null);
+  assert.equal(gone.seen.sent.length, 20);
+});
+
+test("the end of the sale, a refusal, and leaving end the wait", async () => {
+  assert.equal(await room([place()], [{ state: "ended" }]).end, null);
+  const ended = room([place(), refused(410)]);
+  assert.equal(await ended.end, null);
+  assert.equal(ended.places.read(), null, "a place that is good for nothing is not kept");
+  const stop = new AbortController();
+  const ask = async () => (stop.abort(), place());
+  assert.equal(await waitForTurn({ sale: "s", token: "t", places: keep(), signal: stop.signal, onPlace: () => {}, ask, news: async () => null }), null);
+});

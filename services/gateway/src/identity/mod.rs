@@ -1,6 +1,7 @@
 //! Who asks: bearer tokens of this platform's own secret (HS256), or of an identity provider whose public
 //! keys are known (RS256, ES256, EdDSA), and nothing else.
 
+mod fetch;
 mod jwks;
 pub(crate) mod provider;
 

@@ -6,12 +6,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, Method};
-use bytes::Bytes;
+use axum::http::Uri;
 use service_kit::health::Health;
-use service_kit::http::{HttpClient, check_base_url};
 use tokio::time::{Instant, sleep_until};
 
+use super::fetch::Fetcher;
+use super::jwks::SET_BYTES_MAX;
 use super::{Jwks, Provider};
 
 /// Between two looks for unknown keys, so that made-up key ids cost nothing.
@@ -27,18 +27,15 @@ const NEEDED: &str = "the identity provider's keys";
 pub enum JwksSource {
     /// A file's path.
     File(PathBuf),
-    /// An `http://` URL: base and path.
-    Url(String, String),
+    /// An `https://` or `http://` URL.
+    Url(Uri),
 }
 
 /// Not a source of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
-    /// TLS is not spoken here.
-    #[error("https is not spoken here: name a file kept up to date, or an http:// proxy on this machine")]
-    Https,
     /// Neither.
-    #[error("neither a file's path nor http://host:port/path")]
+    #[error("neither a file's path nor https://host/path nor http://host/path")]
     Shape,
 }
 
@@ -46,16 +43,12 @@ impl FromStr for JwksSource {
     type Err = SourceError;
 
     fn from_str(text: &str) -> Result<Self, SourceError> {
-        if text.starts_with("https:") {
-            return Err(SourceError::Https);
+        if !text.contains("://") {
+            return Ok(Self::File(text.into()));
         }
-        let Some(rest) = text.strip_prefix("http://") else {
-            return if text.contains("://") { Err(SourceError::Shape) } else { Ok(Self::File(text.into())) };
-        };
-        let (host, path) = rest.split_once('/').ok_or(SourceError::Shape)?;
-        let base = format!("http://{host}");
-        check_base_url("", &base).map_err(|_| SourceError::Shape)?;
-        Ok(Self::Url(base, format!("/{path}")))
+        let url: Uri = text.parse().map_err(|_| SourceError::Shape)?;
+        let is_fine = matches!(url.scheme_str(), Some("https" | "http")) && url.path().len() > 1;
+        if is_fine { Ok(Self::Url(url)) } else { Err(SourceError::Shape) }
     }
 }
 
@@ -63,18 +56,9 @@ impl JwksSource {
     async fn read(&self) -> Result<Jwks, String> {
         let text = match self {
             Self::File(path) => {
-                let text = tokio::fs::read(path).await.map_err(|e| format!("{}: {e}", path.display()))?;
-                Bytes::from(text)
+                tokio::fs::read(path).await.map_err(|e| format!("{}: {e}", path.display()))?.into()
             }
-            Self::Url(base, path) => {
-                let client = HttpClient::new(base, None);
-                let reply = client.send(Method::GET, path, HeaderMap::new(), Bytes::new()).await;
-                let reply = reply.map_err(|e| e.to_string())?;
-                if !reply.status.is_success() {
-                    return Err(format!("{base}{path} answers {}", reply.status));
-                }
-                reply.body
-            }
+            Self::Url(url) => Fetcher::of_this_machine()?.read(url, SET_BYTES_MAX).await?,
         };
         Jwks::parse(&text).map_err(|e| e.to_string())
     }
@@ -114,12 +98,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_is_a_file_or_a_plain_url() {
+    fn a_source_is_a_file_or_a_url() {
         assert_eq!("/etc/keys.json".parse(), Ok(JwksSource::File("/etc/keys.json".into())));
-        let url = JwksSource::Url("http://idp:80".into(), "/a/jwks.json".into());
-        assert_eq!("http://idp:80/a/jwks.json".parse(), Ok(url));
-        assert_eq!("https://idp/jwks".parse::<JwksSource>(), Err(SourceError::Https));
-        for bad in ["http://idp", "http://idp/x", "ftp://idp:1/x"] {
+        for url in ["http://idp:80/a/jwks.json", "https://idp.example/keys", "http://idp/x?y=z"] {
+            assert_eq!(url.parse(), Ok(JwksSource::Url(url.parse().unwrap())));
+        }
+        for bad in ["http://idp", "https:///x", "ftp://idp:1/x"] {
             assert_eq!(bad.parse::<JwksSource>(), Err(SourceError::Shape), "{bad}");
         }
     }

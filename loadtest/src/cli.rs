@@ -202,6 +202,12 @@ pub(crate) struct RacesArgs {
     /// Signs the provider's webhooks.
     #[arg(long)]
     pub(crate) webhook_secret: String,
+    /// Reports each capture so many times, out of order and with failures in between; otherwise some come twice.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) webhook_copies: Option<u32>,
+    /// Another way for webhooks to the buyers' listener.
+    #[arg(long)]
+    pub(crate) webhooks_by: Option<Target>,
     /// Orders to race.
     #[arg(long, default_value_t = 1000)]
     pub(crate) orders: u32,

@@ -32,6 +32,10 @@ const READERS: usize = 16;
 #[derive(Debug)]
 struct Track {
     platform: Platform,
+    /// The platform by the way the payment provider takes.
+    provider: Platform,
+    /// Reports of one capture are at most so far apart.
+    spread_ms: i64,
     webhook_secret: String,
     buy: String,
     clock: Clock,
@@ -63,6 +67,11 @@ pub(crate) async fn run(args: &RacesArgs, clock: &Clock) -> Result<bool, RunErro
     let gate = platform.shopper().gate(&venue.head.sale).await?;
     let track = Arc::new(Track {
         platform: platform.clone(),
+        provider: Platform {
+            public: args.webhooks_by.clone().unwrap_or_else(|| platform.public.clone()),
+            ..platform.clone()
+        },
+        spread_ms: args.jitter_ms.max(0),
         webhook_secret: args.webhook_secret.clone(),
         buy,
         clock: *clock,
@@ -73,7 +82,7 @@ pub(crate) async fn run(args: &RacesArgs, clock: &Clock) -> Result<bool, RunErro
 
     let mut races = JoinSet::new();
     for n in 0..orders {
-        let plan = Plan::draw(args.target.seed, n.into(), args.jitter_ms);
+        let plan = Plan::draw(args.target.seed, n.into(), args.jitter_ms, args.webhook_copies);
         races.spawn(order::race(Arc::clone(&track), n, plan));
     }
     let mut raced = Vec::new();

@@ -13,6 +13,7 @@ mod evidence;
 mod high_availability;
 mod messages;
 mod network;
+mod payments;
 mod run;
 mod scene;
 mod services;

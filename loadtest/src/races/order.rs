@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::api::{AdminOrder, Order, PaymentStarted, WebhookEvent, WebhookKind};
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::Track;
@@ -54,7 +55,7 @@ pub(super) async fn race(track: Arc<Track>, n: u32, plan: Plan) -> Result<Option
     };
     let mut other = track.platform.shopper();
     let (paid, cancelled) = tokio::join!(
-        pay(&track, &mut shopper, &order, payment, plan, pay_by),
+        pay(&track, &order, payment, plan, pay_by),
         cancel(&track, &mut other, &id, &token, plan.cancel_at_ms.map(|at| pay_by + at)),
     );
     let mut race = paid?;
@@ -86,7 +87,6 @@ async fn until(track: &Track, platform_ms: i64) {
 
 async fn pay(
     track: &Track,
-    shopper: &mut Shopper,
     order: &Order,
     payment: Option<PaymentStarted>,
     plan: Plan,
@@ -94,28 +94,41 @@ async fn pay(
 ) -> Result<Race, RunError> {
     let mut race = Race::default();
     let (Some(payment), Some(at)) = (payment, plan.pay_at_ms) else { return Ok(race) };
-    until(track, pay_by + at).await;
-    let event = WebhookEvent {
-        event_id: format!("evt-{}", order.order_id),
-        kind: WebhookKind::Succeeded,
-        reference: payment.reference,
-        order_id: order.order_id.to_string(),
-        amount_cents: order.amount_cents,
-        currency: order.currency.clone(),
-    };
-    let body = serde_json::to_string(&event).unwrap_or_default();
-    for _ in 0..=u32::from(plan.repeat) {
-        let signature = webhook_signature(&track.webhook_secret, track.clock.now_ms() / 1000, &body);
-        let call = Call {
-            header: ("seckill-signature", &signature),
-            ..Call::post("/api/v1/payments/webhook", "", &body)
+    let reports = plan.reports(track.spread_ms).into_iter().map(|told| {
+        let event = WebhookEvent {
+            event_id: match told.kind {
+                WebhookKind::Succeeded => format!("evt-{}", order.order_id),
+                WebhookKind::Failed => format!("evt-{}-failed", order.order_id),
+            },
+            kind: told.kind,
+            reference: payment.reference.clone(),
+            order_id: order.order_id.to_string(),
+            amount_cents: order.amount_cents,
+            currency: order.currency.clone(),
         };
-        let reply = shopper.reply(&call).await?;
-        race.webhook_refused |= reply.status != 200;
-        race.captures = race.captures.max(u32::from(reply.status == 200));
+        async move {
+            until(track, pay_by + at + told.after_ms).await;
+            (told.kind, report(track, &event).await)
+        }
+    });
+    for (kind, heard) in join_all(reports).await {
+        let is_taken = heard?;
+        race.webhook_refused |= !is_taken;
+        race.captures |= u32::from(is_taken && kind == WebhookKind::Succeeded);
     }
     race.paid_late = at > 0;
     Ok(race)
+}
+
+/// Reports an event until it is answered, as a provider does; whether the answer was 200.
+async fn report(track: &Track, event: &WebhookEvent) -> Result<bool, RunError> {
+    let body = serde_json::to_string(event).unwrap_or_default();
+    let signature = webhook_signature(&track.webhook_secret, track.clock.now_ms() / 1000, &body);
+    let call = Call {
+        header: ("seckill-signature", &signature),
+        ..Call::post("/api/v1/payments/webhook", "", &body)
+    };
+    Ok(track.provider.shopper().reply(&call).await?.status == 200)
 }
 
 async fn cancel(

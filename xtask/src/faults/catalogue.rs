@@ -3,7 +3,7 @@
 use super::evidence::Effect::{
     Broken, Busy, ClosedSale, Continued, DeadLetter, Fenced, LedgerAway, Redelivered, TroubledPublish,
 };
-use super::{Fault, engines, high_availability, messages, network, services};
+use super::{Fault, engines, high_availability, messages, network, payments, services};
 use crate::stack::Shape;
 
 /// Longer than any fault lasts.
@@ -40,7 +40,8 @@ fn impatient_broker() -> Shape {
 
 /// Every fault.
 pub(super) fn all() -> impl Iterator<Item = &'static Fault> {
-    [OF_SERVICES, OF_THE_STOCK_STORE, OF_THE_BROKER, OF_THE_LEDGER, OF_MANY_NODES].into_iter().flatten()
+    let engines = [OF_THE_STOCK_STORE, OF_THE_BROKER, OF_THE_LEDGER, OF_MANY_NODES];
+    [OF_SERVICES].into_iter().chain(engines).chain([OF_THE_PAYMENT_PROVIDER]).flatten()
 }
 
 const OF_SERVICES: &[Fault] = &[
@@ -361,6 +362,57 @@ const OF_THE_BROKER: &[Fault] = &[
         pause_ms_max: Some(5_000),
         short: false,
         inject: network::events_delayed,
+    },
+    Fault {
+        name: "events-late",
+        injects: "inventory stands still for a minute: all its events come at once, long after their time",
+        expected: "late settles and releases are right; whoever reconciles meanwhile does no harm",
+        effects: &[],
+        shape: plain,
+        storm_s: 8,
+        patience_s: PATIENCE_S,
+        pause_ms_max: Some(5_000),
+        short: false,
+        inject: services::inventory_paused,
+    },
+    Fault {
+        name: "events-again",
+        injects: "events that inventory has heard come again, the last one first",
+        expected: "settle and release by order id do nothing twice, in any order",
+        effects: &[],
+        shape: plain,
+        storm_s: 12,
+        patience_s: PATIENCE_S,
+        pause_ms_max: Some(5_000),
+        short: false,
+        inject: messages::events_again,
+    },
+];
+
+const OF_THE_PAYMENT_PROVIDER: &[Fault] = &[
+    Fault {
+        name: "webhooks-repeated",
+        injects: "every capture is reported ten times, out of order, with failures in between, beside cancels and expiry",
+        expected: "recorded once: a paid order or one refund; money balances to zero, stock is exact",
+        effects: &[],
+        shape: plain,
+        storm_s: 12,
+        patience_s: PATIENCE_S,
+        pause_ms_max: Some(5_000),
+        short: false,
+        inject: payments::webhooks_repeated,
+    },
+    Fault {
+        name: "webhooks-lost",
+        injects: "for 6 s webhooks are lost, for 2 s their answers; the provider says it again",
+        expected: "what comes late is a paid order where its unit can be had again, and a refund where not",
+        effects: &[],
+        shape: plain,
+        storm_s: 12,
+        patience_s: PATIENCE_S,
+        pause_ms_max: Some(5_000),
+        short: false,
+        inject: payments::webhooks_lost,
     },
 ];
 

@@ -11,6 +11,10 @@ use crate::stack::Role;
 /// The default virtual host, as the management API writes it.
 const HOST: &str = "%2F";
 const ORDERS: &str = "seckill.orders";
+const EVENTS: &str = "seckill.events";
+/// A queue that hears all events for a while, and how many of them it keeps: the last ones.
+const HEARD: &str = "faults.heard";
+const HEARD_MAX: u32 = 500;
 /// Messages that a lane holds while it is too small.
 const SMALL_LANE: u32 = 200;
 
@@ -55,6 +59,26 @@ pub(super) fn poison(scene: &mut Scene<'_>) -> Outcome {
             "payload_encoding": "string", "properties": {"delivery_mode": 2}});
         let publish = format!("/api/exchanges/{HOST}/{ORDERS}/publish");
         rabbitmq.api("POST", &publish, &nonsense.to_string())?;
+    }
+    Ok(())
+}
+
+/// Events that were heard come again, the last one first.
+pub(super) fn events_again(scene: &mut Scene<'_>) -> Outcome {
+    let rabbitmq = &scene.stack.engines.rabbitmq;
+    let queue = format!("/api/queues/{HOST}/{HEARD}");
+    rabbitmq.api("PUT", &queue, &json!({"arguments": {"x-max-length": HEARD_MAX}}).to_string())?;
+    let binding = format!("/api/bindings/{HOST}/e/{EVENTS}/q/{HEARD}");
+    rabbitmq.api("POST", &binding, &json!({"routing_key": "#"}).to_string())?;
+    pause(Duration::from_secs(3));
+    let look = json!({"count": HEARD_MAX, "ackmode": "ack_requeue_false", "encoding": "auto"}).to_string();
+    let heard = rabbitmq.api("POST", &format!("{queue}/get"), &look)?;
+    rabbitmq.api("DELETE", &queue, "")?;
+    let heard = heard.as_array().filter(|all| !all.is_empty()).ok_or("no event was heard")?;
+    for event in heard.iter().rev() {
+        let again = json!({"routing_key": event["routing_key"], "payload": event["payload"],
+            "payload_encoding": event["payload_encoding"], "properties": event["properties"]});
+        rabbitmq.api("POST", &format!("/api/exchanges/{HOST}/{EVENTS}/publish"), &again.to_string())?;
     }
     Ok(())
 }

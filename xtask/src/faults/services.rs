@@ -63,6 +63,11 @@ pub(super) fn inventory_killed(scene: &mut Scene<'_>) -> Outcome {
     kill_first(scene, Role::Inventory)
 }
 
+/// Events wait for a minute, and come all at once.
+pub(super) fn inventory_paused(scene: &mut Scene<'_>) -> Outcome {
+    pause_first(scene, Role::Inventory, Duration::from_secs(60))
+}
+
 /// One of two of each, all at the same moment; the others carry on alone for a while.
 pub(super) fn one_of_each_killed(scene: &mut Scene<'_>) -> Outcome {
     let roles = [Role::Gateway, Role::Inventory, Role::Order];

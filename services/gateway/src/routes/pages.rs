@@ -64,6 +64,8 @@ files! {
     "assets/js/purchase.js",
     "assets/js/quantity.js",
     "assets/js/refusal-view.js",
+    "assets/js/room-view.js",
+    "assets/js/room.js",
     "assets/js/sale-card.js",
     "assets/js/sale-page.js",
     "assets/js/schedule.js",

@@ -1,0 +1,60 @@
+//! Faults of what the payment provider says, played beside the storm: payments, cancels and expiry race for a
+//! few hundred orders at their deadline, and the races' own verdict decides.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use super::scene::Scene;
+use crate::process::{Owned, leashed};
+use crate::proxy::{From, Mood, Proxy};
+use crate::run::{Outcome, pause, release};
+use crate::subject::{Subject, WEBHOOK_SECRET};
+
+/// Orders that are raced.
+const ORDERS: &str = "300";
+/// Reports of each capture.
+const COPIES: &str = "10";
+/// Seconds to pay, and milliseconds around that deadline in which everybody acts.
+const PAY_WITHIN_S: &str = "3";
+const JITTER_MS: &str = "1000";
+/// For so long what the provider says is lost, from before the first payment; then, what it is answered.
+const UNHEARD: Duration = Duration::from_secs(6);
+const UNANSWERED: Duration = Duration::from_secs(2);
+
+/// Every capture is reported ten times, in any order, with failures in between.
+pub(super) fn webhooks_repeated(scene: &mut Scene<'_>) -> Outcome {
+    ended(races(scene, &["--webhook-copies", COPIES])?)
+}
+
+/// Webhooks are lost, then their answers are; the provider says it again.
+pub(super) fn webhooks_lost(scene: &mut Scene<'_>) -> Outcome {
+    let way = Proxy::to(&scene.stack.buyers_ports())?;
+    let url = format!("http://127.0.0.1:{}", way.port());
+    way.be(Mood::Swallow(From::Client));
+    let races = races(scene, &["--webhooks-by", &url])?;
+    pause(UNHEARD);
+    let unheard = way.swallowed();
+    way.be(Mood::Swallow(From::Server));
+    pause(UNANSWERED);
+    let unanswered = way.swallowed() - unheard;
+    way.be(Mood::Fine);
+    ended(races)?;
+    if unheard == 0 || unanswered == 0 {
+        return Err(format!("{unheard} bytes of webhooks were lost, and {unanswered} of their answers"));
+    }
+    Ok(())
+}
+
+fn races(scene: &mut Scene<'_>, more: &[&str]) -> Outcome<Owned> {
+    let seed = scene.below(1_000_000).to_string();
+    let mut races = leashed(&release()?.join("loadtest"), None)?;
+    races.args(["races", "--webhook-secret", WEBHOOK_SECRET, "--orders", ORDERS, "--seed", &seed]);
+    races.args(["--pay-within-s", PAY_WITHIN_S, "--jitter-ms", JITTER_MS]).args(more);
+    races.args(scene.stack.target_arguments()).stdin(Stdio::null()).stdout(Stdio::null());
+    Owned::start(races)
+}
+
+fn ended(mut races: Owned) -> Outcome {
+    let status = races.wait()?;
+    if status.success() { Ok(()) } else { Err(format!("a promise of the races was broken: {status}")) }
+}

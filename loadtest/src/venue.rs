@@ -63,6 +63,7 @@ impl Venue {
                     opens_at,
                     ends_at: opens_at + OPEN_FOR_MS,
                     pay_within_s: args.pay_within_s,
+                    rules: None,
                 };
                 operator.create(&new, &format!("loadtest-{}", clock.now_ms())).await?.sale
             }

@@ -26,6 +26,7 @@ const EVERY = {
   "room, nobody signed in": { gate: { ...gateIn("upcoming"), room: true }, now: 1, user: null },
   "room, not joined": { gate: { ...gateIn("upcoming"), room: true }, now: 1 },
   "room, joined": { gate: { ...gateIn("upcoming"), room: true }, now: 1, room: { state: "upcoming", position: null } },
+  "room, open, not joined": { gate: { ...gateIn("open"), room: true } },
   "room, in line": { gate: { ...gateIn("open"), room: true }, room: { state: "open", position: 7, wait_s: 3 } },
   "room, sold out": { gate: { ...gateIn("sold_out"), room: true }, room: { state: "sold_out", position: 7, wait_s: 3 } },
   "room, let in": { gate: { ...gateIn("open"), room: true }, room: { state: "open", pass: "p", pass_ends_at: 1_600_000 } },
@@ -101,7 +102,7 @@ test("a waiting room is joined before the opening, and buying takes a turn that 
   assert.equal(view(EVERY["room, in line"]).primary.disabled, true);
   const turn = EVERY["room, let in"];
   assert.deepEqual([view(turn).key, view(turn).primary.action], ["room-turn", "buy"]);
-  assert.equal(view({ ...turn, now: 1_600_000 }).key, "gate-open");
+  assert.equal(view({ ...turn, now: 1_600_000 }).key, "room-open");
   assert.equal(view({ ...turn, gate: gateIn("open") }).key, "gate-open", "a sale without a room");
 });
 

@@ -118,6 +118,9 @@ pub struct NewSale {
     pub ends_at: i64,
     /// Seconds.
     pub pay_within_s: u32,
+    /// What it asks of its crowd; nothing when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<SaleRules>,
 }
 
 /// Why a new sale's terms are refused.

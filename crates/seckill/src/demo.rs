@@ -124,6 +124,7 @@ async fn make_sale(admin: &HttpClient) -> Result<SaleId, Failure> {
             opens_at: now.plus(OPENS_IN_S * 1_000).0,
             ends_at: now.plus((OPENS_IN_S + LASTS_S) * 1_000).0,
             pay_within_s: 90,
+            rules: None,
         };
         match admin.call::<_, AdminSale>(hyper::Method::POST, "/admin/v1/sales", &sale).await {
             Ok(made) => return Ok(made.sale.id),

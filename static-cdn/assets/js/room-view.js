@@ -41,12 +41,24 @@ export function lineView({ gate, room }) {
 
 /** Facts as in `panel-view.js`; `room` is what the waiting room said last, or `null`. */
 export function roomView(facts) {
-  const { gate, room, now } = facts;
+  const { sale, gate, room, now } = facts;
   if (!gate.room) return null;
   if (gate.state === "upcoming" && gate.opens_at > now) return beforeTheDraw(facts);
+  const canBuy = gate.state === "open" && Boolean(gate.buy);
+  if (canBuy && !(room && (!room.pass || room.pass_ends_at > now))) {
+    return {
+      key: "room-open",
+      tone: "live",
+      icon: "crowd",
+      title: "On sale, one after the other",
+      text: "Press once and you are in line; when it is your turn, we order for you.",
+      quantity: sale.per_user_limit > 1,
+      primary: { action: "buy", label: "Buy now" },
+    };
+  }
   if (!room || !["upcoming", "open", "sold_out"].includes(gate.state)) return null;
   if (!room.pass) return lineView(facts);
-  if (gate.state !== "open" || !gate.buy || room.pass_ends_at <= now) return null;
+  if (!canBuy) return null;
   return {
     key: "room-turn",
     tone: "live",
@@ -54,7 +66,7 @@ export function roomView(facts) {
     title: "It is your turn",
     text: "You are let in. Press before your turn is over.",
     timer: { kind: "turn", to: room.pass_ends_at, label: "Your turn ends in" },
-    quantity: true,
+    quantity: sale.per_user_limit > 1,
     primary: { action: "buy", label: "Buy now" },
   };
 }

@@ -3,9 +3,12 @@
 mod buyer;
 mod stage;
 
-use contract::api::{AdminOrder, AdminSale, Audit, Ledger, Mailbox, OrderList, Restock};
-use domain::OrderStatus;
+use contract::Code;
+use contract::api::{AdminOrder, AdminSale, Audit, Gate, Ledger, Mailbox, OrderList, Restock};
+use domain::{Clock, OrderStatus};
 use hyper::Method;
+use serde_json::json;
+use service_kit::SystemClock;
 
 use stage::{Stage, settings};
 
@@ -106,6 +109,25 @@ async fn operators_hold_resume_and_end_a_sale() {
         r#"{"quantity":1}"#.into(),
     );
     assert_eq!(refused.await.unwrap().status, 409, "an ended sale is not restocked");
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_sale_brings_its_rules() {
+    let stage = Stage::start().await;
+    let now = SystemClock.now().0;
+    let sale = |id: &str, capacity: u32| {
+        json!({"id": id, "title": "A lamp", "price_cents": 1, "currency": "EUR", "stock": 1, "per_user_limit": 1,
+            "opens_at": now - 1_000, "ends_at": now + 600_000, "pay_within_s": 60,
+            "rules": {"waiting_room": {"capacity": capacity, "admit_per_s": 1}}})
+    };
+    let made: AdminSale = stage.post("/admin/v1/sales", &sale("drawn", 9)).await;
+    let ada = stage.buyer("ada").await;
+    let gate: Gate = ada.get("/api/v1/sales/drawn/gate").await;
+    assert!(gate.room, "the page learns it from the gate");
+    assert_eq!(ada.buy(&made.buy, 1).await, Err("waiting_room".into()));
+    let refused = stage.admin.call::<_, AdminSale>(Method::POST, "/admin/v1/sales", &sale("nobody", 0)).await;
+    assert_eq!(refused.err().and_then(|e| e.code()), Some(Code::InvalidSale), "nobody could pass");
     stage.stop().await;
 }
 

@@ -110,6 +110,7 @@ impl Stage {
             opens_at: now.plus(-1_000).0,
             ends_at: now.plus(600_000).0,
             pay_within_s,
+            rules: None,
         };
         let made: AdminSale = self.post("/admin/v1/sales", &sale).await;
         assert_eq!(made.state, "open");

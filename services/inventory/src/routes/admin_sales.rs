@@ -37,6 +37,7 @@ pub(super) async fn create(
     StrictJson(new): StrictJson<NewSale>,
 ) -> Result<(StatusCode, Json<AdminSale>), ApiError> {
     let terms = new.terms().map_err(|e| ApiError::new(Code::InvalidSale, format!("{e}.")))?;
+    check_rules(new.rules.as_ref())?;
     let key = idempotency_key(&headers, "create", &new)?;
     let id = match new.id {
         Some(id) => id,
@@ -50,11 +51,15 @@ pub(super) async fn create(
         version: 1,
         total_version: 1,
         created_at: app.keeper.clock.now(),
-        rules: SaleRules::default(),
+        rules: new.rules.unwrap_or_default(),
     };
     let row = app.keeper.sales.create(&row, key.as_ref()).await?;
     preheat(&app, &row).await;
     Ok((StatusCode::CREATED, Json(shown(&app, &row).await)))
+}
+
+fn check_rules(rules: Option<&SaleRules>) -> Result<(), ApiError> {
+    rules.map_or(Ok(()), SaleRules::check).map_err(|e| ApiError::new(Code::InvalidSale, format!("{e}.")))
 }
 
 /// Gives a new sale its allocation and its stock state. Nothing can have been sold yet, so no barrier is
@@ -78,9 +83,7 @@ pub(super) async fn patch(
     Path(id): Path<String>,
     StrictJson(patch): StrictJson<SalePatch>,
 ) -> Result<Json<AdminSale>, ApiError> {
-    if let Some(rules) = &patch.rules {
-        rules.check().map_err(|e| ApiError::new(Code::InvalidSale, format!("{e}.")))?;
-    }
+    check_rules(patch.rules.as_ref())?;
     let edit = Edit::Terms {
         title: patch.title,
         opens_at: patch.opens_at.map(UnixMillis),

@@ -23,12 +23,15 @@ pub(super) fn measured(seen: &[Evidence]) -> String {
     let (least, most) = (pauses.clone().fold(f64::INFINITY, f64::min), pauses.fold(0.0, f64::max));
     let flight = seen.iter().map(|e| e.in_flight).min().unwrap_or(0);
     let accepted: usize = seen.iter().map(|e| e.accepted).sum();
+    let effects = match Evidence::all_seen(seen) {
+        none if none.is_empty() => none,
+        some => format!("; {some}"),
+    };
     let runs = if seen.len() == 1 { "run" } else { "runs" };
     format!(
-        "{} counted {runs}, no promise broken; {accepted} orders accepted; {flight} or more under way; {}; longest pause \
-         {least:.1} to {most:.1} s",
+        "{} counted {runs}, no promise broken; {accepted} orders accepted; {flight} or more under way{effects}; longest \
+         pause {least:.1} to {most:.1} s",
         seen.len(),
-        Evidence::all_seen(seen)
     )
 }
 

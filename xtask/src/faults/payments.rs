@@ -4,8 +4,9 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use super::run::broken_promises;
 use super::scene::Scene;
-use crate::process::{Owned, leashed};
+use crate::process::{Home, Owned, leashed};
 use crate::proxy::{From, Mood, Proxy};
 use crate::run::{Outcome, pause, release};
 use crate::subject::{Subject, WEBHOOK_SECRET};
@@ -17,13 +18,15 @@ const COPIES: &str = "10";
 /// Seconds to pay, and milliseconds around that deadline in which everybody acts.
 const PAY_WITHIN_S: &str = "3";
 const JITTER_MS: &str = "1000";
+/// Where they write what they found, in a folder of their own.
+const RESULT: &str = "races.json";
 /// For so long what the provider says is lost, from before the first payment; then, what it is answered.
 const UNHEARD: Duration = Duration::from_secs(6);
 const UNANSWERED: Duration = Duration::from_secs(2);
 
 /// Every capture is reported ten times, in any order, with failures in between.
 pub(super) fn webhooks_repeated(scene: &mut Scene<'_>) -> Outcome {
-    ended(races(scene, &["--webhook-copies", COPIES])?)
+    Races::begin(scene, &["--webhook-copies", COPIES])?.end()
 }
 
 /// Webhooks are lost, then their answers are; the provider says it again.
@@ -31,30 +34,42 @@ pub(super) fn webhooks_lost(scene: &mut Scene<'_>) -> Outcome {
     let way = Proxy::to(&scene.stack.buyers_ports())?;
     let url = format!("http://127.0.0.1:{}", way.port());
     way.be(Mood::Swallow(From::Client));
-    let races = races(scene, &["--webhooks-by", &url])?;
+    let races = Races::begin(scene, &["--webhooks-by", &url])?;
     pause(UNHEARD);
     let unheard = way.swallowed();
     way.be(Mood::Swallow(From::Server));
     pause(UNANSWERED);
     let unanswered = way.swallowed() - unheard;
     way.be(Mood::Fine);
-    ended(races)?;
+    races.end()?;
     if unheard == 0 || unanswered == 0 {
         return Err(format!("{unheard} bytes of webhooks were lost, and {unanswered} of their answers"));
     }
     Ok(())
 }
 
-fn races(scene: &mut Scene<'_>, more: &[&str]) -> Outcome<Owned> {
-    let seed = scene.below(1_000_000).to_string();
-    let mut races = leashed(&release()?.join("loadtest"), None)?;
-    races.args(["races", "--webhook-secret", WEBHOOK_SECRET, "--orders", ORDERS, "--seed", &seed]);
-    races.args(["--pay-within-s", PAY_WITHIN_S, "--jitter-ms", JITTER_MS]).args(more);
-    races.args(scene.stack.target_arguments()).stdin(Stdio::null()).stdout(Stdio::null());
-    Owned::start(races)
+/// The races, under way.
+struct Races {
+    played: Owned,
+    home: Home,
 }
 
-fn ended(mut races: Owned) -> Outcome {
-    let status = races.wait()?;
-    if status.success() { Ok(()) } else { Err(format!("a promise of the races was broken: {status}")) }
+impl Races {
+    fn begin(scene: &mut Scene<'_>, more: &[&str]) -> Outcome<Self> {
+        let (home, seed) = (Home::new()?, scene.below(1_000_000).to_string());
+        let mut races = leashed(&release()?.join("loadtest"), None)?;
+        races.args(["races", "--webhook-secret", WEBHOOK_SECRET, "--orders", ORDERS, "--seed", &seed]);
+        races.args(["--pay-within-s", PAY_WITHIN_S, "--jitter-ms", JITTER_MS]).args(more);
+        races.arg("--json").arg(home.path().join(RESULT)).args(scene.stack.target_arguments());
+        races.stdin(Stdio::null()).stdout(Stdio::null());
+        Ok(Self { played: Owned::start(races)?, home })
+    }
+
+    fn end(mut self) -> Outcome {
+        let status = self.played.wait()?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(format!("the races ended with {status}: {}", broken_promises(&self.home.path().join(RESULT))))
+    }
 }

@@ -159,18 +159,22 @@ fn verdict(loadtest: &Path, scene: &Scene<'_>, journal: &Path, result: &Path) ->
     if output.status.success() {
         return Ok(());
     }
+    Err(match broken_promises(result) {
+        none if none.is_empty() => {
+            format!("no verdict: {}", String::from_utf8_lossy(&output.stderr).trim())
+        }
+        broken => format!("broken: {broken}"),
+    })
+}
+
+/// The promises that this result says were broken.
+pub(super) fn broken_promises(result: &Path) -> String {
     let told = json(result).unwrap_or_default();
-    let broken: Vec<String> = told["promises"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let promises = told["promises"].as_array().into_iter().flatten();
+    let broken = promises
         .filter(|p| p["held"] == false)
-        .map(|p| format!("{}: {}", p["promise"].as_str().unwrap_or("?"), p["detail"].as_str().unwrap_or("")))
-        .collect();
-    if broken.is_empty() {
-        return Err(format!("no verdict: {}", String::from_utf8_lossy(&output.stderr).trim()));
-    }
-    Err(format!("broken: {}", broken.join("; ")))
+        .map(|p| format!("{}: {}", p["promise"].as_str().unwrap_or("?"), p["detail"].as_str().unwrap_or("")));
+    broken.collect::<Vec<_>>().join("; ")
 }
 
 fn json(file: &Path) -> Outcome<Value> {

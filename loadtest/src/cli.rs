@@ -205,6 +205,9 @@ pub(crate) struct RacesArgs {
     /// Reports each capture so many times, out of order and with failures in between; otherwise some come twice.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) webhook_copies: Option<u32>,
+    /// Of a hundred races, each kind of winner must win so many: otherwise the run proves nothing.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) winner_percent: u8,
     /// Another way for webhooks to the buyers' listener.
     #[arg(long)]
     pub(crate) webhooks_by: Option<Target>,

@@ -120,6 +120,14 @@ impl Journal {
         inner.entries.push(entry);
     }
 
+    /// Hands what was written to the system; a failure is told when the journal is closed.
+    pub(crate) fn flush(&self) {
+        let mut inner = self.lock();
+        if let Some(Err(e)) = inner.file.as_mut().map(Write::flush) {
+            inner.failed.get_or_insert(e);
+        }
+    }
+
     /// Ends the journal and gives the account.
     ///
     /// # Errors

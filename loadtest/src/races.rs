@@ -96,7 +96,7 @@ pub(crate) async fn run(args: &RacesArgs, clock: &Clock) -> Result<bool, RunErro
     let outcomes = ends(&platform, raced, deadline).await?;
     let ledger = crate::verdict::at_rest(&platform, &venue.head.sale, deadline).await?;
     let audit = platform.operator().audit().await?;
-    let mut verdict = judge(&outcomes, &ledger);
+    let mut verdict = judge(&outcomes, &ledger, args.winner_percent.into());
     let detail = format!("{} findings", audit.findings.len());
     verdict.promises.push(Promise::new("the audit finds nothing", audit.ok, detail));
     report(args, &venue, &outcomes, verdict)

@@ -97,16 +97,14 @@ async fn blow(args: &StormArgs, platform: &Platform, crowd: &Arc<Crowd>) -> Resu
     let (requests, accepted) = (crowd.tally.requests(), crowd.tally.of(Kind::Accepted));
     let (cpu, window) = (cpu::spent() - cpu_before, begun.elapsed());
     // A platform that was killed does not tell; the journal is what counts then.
-    let rows_after = match operator.ledger(sale).await {
+    let (ledger, ended) = tokio::join!(operator.ledger(sale), all_ended(threads, crowd));
+    ended?;
+    let rows_after = match ledger {
         Ok(ledger) => rows(&ledger.order_store),
         Err(_) if args.no_verdict => rows_before,
         Err(e) => return Err(e.into()),
     };
     let ledger_window = begun.elapsed();
-    for thread in threads {
-        let joined = tokio::task::spawn_blocking(|| thread.join()).await;
-        joined.map_err(|_| RunError::Generator)?.map_err(|_| RunError::Generator)??;
-    }
     drop(progress);
     Ok(rates(window, ledger_window, requests, accepted, rows_after - rows_before.min(rows_after), cpu))
 }
@@ -131,6 +129,17 @@ fn rates(
 }
 
 type Generator = std::thread::JoinHandle<std::io::Result<()>>;
+
+/// Waits until every buyer has left, and writes the last of their journal down: whoever watches it grow sees
+/// when the last order was accepted.
+async fn all_ended(threads: Vec<Generator>, crowd: &Crowd) -> Result<(), RunError> {
+    for thread in threads {
+        let joined = tokio::task::spawn_blocking(|| thread.join()).await;
+        joined.map_err(|_| RunError::Generator)?.map_err(|_| RunError::Generator)??;
+    }
+    crowd.journal.flush();
+    Ok(())
+}
 
 /// One thread with a runtime of its own: nothing is shared that would need a wake-up across cores.
 fn generator(args: &StormArgs, index: usize, crowd: &Arc<Crowd>, pace: &Arc<Pace>) -> Generator {

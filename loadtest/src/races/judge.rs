@@ -5,9 +5,6 @@ use contract::api::{AdminOrder, Ledger};
 use super::order::Race;
 use crate::verdict::{Promise, Verdict};
 
-/// Of a hundred races, each kind of winner must win at least so many, or the run proves nothing.
-const WINNER_PERCENT_MIN: usize = 20;
-
 /// A race and what became of its order.
 #[derive(Clone, Debug)]
 pub(super) struct Outcome {
@@ -60,7 +57,9 @@ impl Outcome {
 }
 
 /// Judges the races against each other and the ledger.
-pub(super) fn judge(outcomes: &[Outcome], ledger: &Ledger) -> Verdict {
+///
+/// Of a hundred races each kind of winner must win at least `winner_percent`, or the run proves nothing.
+pub(super) fn judge(outcomes: &[Outcome], ledger: &Ledger, winner_percent: usize) -> Verdict {
     let count = |which: &dyn Fn(&Outcome) -> bool| outcomes.iter().filter(|o| which(o)).count();
     let none = |promise: &str, offenders: usize| {
         Promise::new(promise, offenders == 0, format!("{offenders} of {} break it", outcomes.len()))
@@ -69,8 +68,8 @@ pub(super) fn judge(outcomes: &[Outcome], ledger: &Ledger) -> Verdict {
         vec![Promise::new("something was raced", !outcomes.is_empty(), format!("{} orders", outcomes.len()))];
     for winner in ["paid", "cancelled", "expired"] {
         let wins = count(&|o| o.status() == winner);
-        let enough = wins * 100 >= outcomes.len() * WINNER_PERCENT_MIN && wins > 0;
-        let name = format!("{winner} wins at least {WINNER_PERCENT_MIN} %");
+        let enough = wins * 100 >= outcomes.len() * winner_percent && wins > 0;
+        let name = format!("{winner} wins at least {winner_percent} %");
         promises.push(Promise::new(&name, enough, format!("{wins} of {}", outcomes.len())));
     }
     let late = count(&|o| o.race.paid_late && o.captured() > 0);
@@ -146,7 +145,7 @@ mod tests {
             consistent: true,
         };
         lie(&mut outcomes, &mut ledger);
-        let verdict = judge(&outcomes, &ledger);
+        let verdict = judge(&outcomes, &ledger, 20);
         verdict.promises.into_iter().filter(|p| !p.held).map(|p| p.promise).collect()
     }
 

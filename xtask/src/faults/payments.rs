@@ -18,6 +18,8 @@ const COPIES: &str = "10";
 /// Seconds to pay, and milliseconds around that deadline in which everybody acts.
 const PAY_WITHIN_S: &str = "3";
 const JITTER_MS: &str = "1000";
+/// Share of each kind of winner: beside a storm chance is less even than alone.
+const WINNER_PERCENT: &str = "10";
 /// Where they write what they found, in a folder of their own.
 const RESULT: &str = "races.json";
 /// For so long what the provider says is lost, from before the first payment; then, what it is answered.
@@ -59,7 +61,8 @@ impl Races {
         let (home, seed) = (Home::new()?, scene.below(1_000_000).to_string());
         let mut races = leashed(&release()?.join("loadtest"), None)?;
         races.args(["races", "--webhook-secret", WEBHOOK_SECRET, "--orders", ORDERS, "--seed", &seed]);
-        races.args(["--pay-within-s", PAY_WITHIN_S, "--jitter-ms", JITTER_MS]).args(more);
+        races.args(["--pay-within-s", PAY_WITHIN_S, "--jitter-ms", JITTER_MS]);
+        races.args(["--winner-percent", WINNER_PERCENT]).args(more);
         races.arg("--json").arg(home.path().join(RESULT)).args(scene.stack.target_arguments());
         races.stdin(Stdio::null()).stdout(Stdio::null());
         Ok(Self { played: Owned::start(races)?, home })

@@ -18,8 +18,8 @@ const COPIES: &str = "10";
 /// Seconds to pay, and milliseconds around that deadline in which everybody acts.
 const PAY_WITHIN_S: &str = "3";
 const JITTER_MS: &str = "1000";
-/// Share of each kind of winner: beside a storm chance is less even than alone.
-const WINNER_PERCENT: &str = "10";
+/// Share of each kind of winner: beside a storm cancels are often late, but some of each kind there must be.
+const WINNER_PERCENT: &str = "1";
 /// Where they write what they found, in a folder of their own.
 const RESULT: &str = "races.json";
 /// For so long what the provider says is lost, from before the first payment; then, what it is answered.

@@ -22,6 +22,8 @@ const STOCK: &str = "400000";
 const RISEN_LINES: usize = 1_000;
 /// How long that may take.
 const RISE_S_MAX: Duration = Duration::from_secs(60);
+/// How the journal's last line begins.
+const FOOT: &[u8] = br#"{"demand""#;
 
 /// The platform with a storm on it.
 pub(crate) struct Scene<'a> {
@@ -106,6 +108,13 @@ fn lines(journal: &Path) -> usize {
     text.iter().filter(|byte| **byte == b'\n').count()
 }
 
+/// Whether what the journal has from this place on is its foot alone: written when all is over, and no 202.
+fn is_foot(journal: &Path, from: u64) -> bool {
+    let text = std::fs::read(journal).unwrap_or_default();
+    let new = usize::try_from(from).ok().and_then(|from| text.get(from..)).unwrap_or_default();
+    new.starts_with(FOOT)
+}
+
 /// Watches the journal grow, and keeps the longest time in which it did not.
 pub(super) struct Watch {
     stop: Arc<AtomicBool>,
@@ -124,7 +133,9 @@ impl Watch {
                 pause(Duration::from_millis(10));
                 let now = length();
                 if now != last {
-                    longest = longest.max(since.elapsed());
+                    if !is_foot(&journal, last) {
+                        longest = longest.max(since.elapsed());
+                    }
                     (last, since) = (now, Instant::now());
                 }
             }

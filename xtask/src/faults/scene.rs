@@ -1,5 +1,7 @@
 //! Where a fault strikes: the platform with a storm on it.
 
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -110,9 +112,12 @@ fn lines(journal: &Path) -> usize {
 
 /// Whether what the journal has from this place on is its foot alone: written when all is over, and no 202.
 fn is_foot(journal: &Path, from: u64) -> bool {
-    let text = std::fs::read(journal).unwrap_or_default();
-    let new = usize::try_from(from).ok().and_then(|from| text.get(from..)).unwrap_or_default();
-    new.starts_with(FOOT)
+    let begin = || -> std::io::Result<[u8; FOOT.len()]> {
+        let (mut file, mut begin) = (File::open(journal)?, [0; FOOT.len()]);
+        file.seek(SeekFrom::Start(from))?;
+        file.read_exact(&mut begin).map(|()| begin)
+    };
+    begin().is_ok_and(|begin| begin == FOOT)
 }
 
 /// Watches the journal grow, and keeps the longest time in which it did not.

@@ -206,7 +206,7 @@ pub(crate) struct RacesArgs {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) webhook_copies: Option<u32>,
     /// Of a hundred races, each kind of winner must win so many: otherwise the run proves nothing.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub(crate) winner_percent: u8,
     /// Another way for webhooks to the buyers' listener.
     #[arg(long)]

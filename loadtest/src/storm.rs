@@ -97,14 +97,14 @@ async fn blow(args: &StormArgs, platform: &Platform, crowd: &Arc<Crowd>) -> Resu
     let (requests, accepted) = (crowd.tally.requests(), crowd.tally.of(Kind::Accepted));
     let (cpu, window) = (cpu::spent() - cpu_before, begun.elapsed());
     // A platform that was killed does not tell; the journal is what counts then.
-    let (ledger, ended) = tokio::join!(operator.ledger(sale), all_ended(threads, crowd));
+    let counted = async { (operator.ledger(sale).await, begun.elapsed()) };
+    let ((ledger, ledger_window), ended) = tokio::join!(counted, all_ended(threads, crowd));
     ended?;
     let rows_after = match ledger {
         Ok(ledger) => rows(&ledger.order_store),
         Err(_) if args.no_verdict => rows_before,
         Err(e) => return Err(e.into()),
     };
-    let ledger_window = begun.elapsed();
     drop(progress);
     Ok(rates(window, ledger_window, requests, accepted, rows_after - rows_before.min(rows_after), cpu))
 }

@@ -70,6 +70,19 @@ impl Counters {
     }
 }
 
+/// What effects are called, in the order of [`Evidence::effects`].
+const NAMES: [&str; 9] = [
+    "connections broken",
+    "reservations continued",
+    "503",
+    "troubled publishes",
+    "redelivered or known",
+    "fenced",
+    "epochs",
+    "ledger away",
+    "dead letters",
+];
+
 /// What was seen of one run.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Evidence {
@@ -188,18 +201,7 @@ impl Evidence {
 
     /// What was seen in these runs together, of effects that were seen at all.
     pub(super) fn all_seen(runs: &[Self]) -> String {
-        let names = [
-            "connections broken",
-            "reservations continued",
-            "503",
-            "troubled publishes",
-            "redelivered or known",
-            "fenced",
-            "epochs",
-            "ledger away",
-            "dead letters",
-        ];
-        let seen = names.iter().enumerate().filter_map(|(n, name)| {
+        let seen = NAMES.iter().enumerate().filter_map(|(n, name)| {
             let sum: f64 = runs.iter().map(|run| run.effects()[n]).sum();
             (sum > 0.0).then(|| format!("{name} {sum}"))
         });
@@ -208,19 +210,11 @@ impl Evidence {
 
     /// All of it, in a line.
     pub(super) fn text(&self) -> String {
+        let effects = NAMES.iter().zip(self.effects()).map(|(name, amount)| format!("{name} {amount}"));
         format!(
-            "{} under way; broken {}, continued {}, 503 {}, troubled publishes {}, redelivered {}, fenced {}, epochs {}, \
-             ledger away {}, dead letters {}; {} accepted, longest pause {} ms",
+            "{} under way; {}; {} accepted, longest pause {} ms",
             self.in_flight,
-            self.broken,
-            self.continued,
-            self.busy,
-            self.troubled,
-            self.redelivered,
-            self.fences,
-            self.epochs,
-            self.outages,
-            self.dead,
+            effects.collect::<Vec<_>>().join(", "),
             self.accepted,
             self.pause.as_millis()
         )

@@ -11,10 +11,9 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-#[cfg(test)]
-use rustls::ClientConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::default_provider;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
 
 /// How long a reading may take, from connecting to the last byte.
@@ -26,20 +25,25 @@ pub(super) struct Fetcher {
 }
 
 impl Fetcher {
-    /// One that believes the machine's trusted authorities.
+    /// One for this URL: by `https://` it believes the machine's trusted authorities, by `http://` it needs none.
     ///
     /// # Errors
     /// When there are none to be found.
-    pub(super) fn of_this_machine() -> Result<Self, String> {
+    pub(super) fn for_url(url: &Uri) -> Result<Self, String> {
+        if url.scheme_str() == Some("http") {
+            return Ok(Self::trusting(RootCertStore::empty()));
+        }
         let builder = HttpsConnectorBuilder::new().with_provider_and_native_roots(provider());
         let builder =
             builder.map_err(|e| format!("no trusted authorities (is ca-certificates installed?): {e}"))?;
         Ok(Self::by(builder.https_or_http().enable_http1().build()))
     }
 
-    /// One that believes what this configuration says.
-    #[cfg(test)]
-    pub(super) fn with(config: ClientConfig) -> Self {
+    fn trusting(roots: RootCertStore) -> Self {
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("ring speaks the default versions of TLS");
+        let config = config.with_root_certificates(roots).with_no_client_auth();
         Self::by(HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build())
     }
 
@@ -50,7 +54,7 @@ impl Fetcher {
     /// What this URL shows, if it is not more than so many bytes.
     ///
     /// # Errors
-    /// When nothing came in time, it is too much, or the answer is none of 200.
+    /// When nothing came in time, it is too much, or the answer is no success.
     pub(super) async fn read(&self, url: &Uri, bytes_max: usize) -> Result<Bytes, String> {
         let reading = async {
             let reply = self.client.get(url.clone()).await.map_err(|e| causes(&e))?;
@@ -67,7 +71,7 @@ impl Fetcher {
 }
 
 /// Named, because a program may hold more than one.
-pub(super) fn provider() -> Arc<CryptoProvider> {
+fn provider() -> Arc<CryptoProvider> {
     Arc::new(default_provider())
 }
 
@@ -85,8 +89,8 @@ fn causes(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use rcgen::{CertifiedKey, generate_simple_self_signed};
+    use rustls::ServerConfig;
     use rustls::pki_types::PrivateKeyDer;
-    use rustls::{RootCertStore, ServerConfig};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
     use tokio_rustls::TlsAcceptor;
@@ -94,11 +98,6 @@ mod tests {
     use super::*;
 
     const KEYS: &str = r#"{"keys":[]}"#;
-
-    fn trusting(roots: RootCertStore) -> Fetcher {
-        let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
-        Fetcher::with(config.unwrap().with_root_certificates(roots).with_no_client_auth())
-    }
 
     /// A server for as many connections as come; its URL, and a store that trusts it.
     async fn server() -> (Uri, RootCertStore) {
@@ -129,9 +128,9 @@ mod tests {
     #[tokio::test]
     async fn a_document_comes_by_https_from_a_server_that_is_trusted_and_from_no_other() {
         let (url, roots) = server().await;
-        let trusting_it = trusting(roots);
+        let trusting_it = Fetcher::trusting(roots);
         assert_eq!(trusting_it.read(&url, 100).await, Ok(Bytes::from(KEYS)));
-        let stranger = trusting(RootCertStore::empty()).read(&url, 100).await;
+        let stranger = Fetcher::trusting(RootCertStore::empty()).read(&url, 100).await;
         assert!(stranger.as_ref().is_err_and(|why| why.contains("UnknownIssuer")), "{stranger:?}");
         assert!(trusting_it.read(&url, 5).await.is_err(), "too much");
     }

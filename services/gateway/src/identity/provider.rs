@@ -58,7 +58,7 @@ impl JwksSource {
             Self::File(path) => {
                 tokio::fs::read(path).await.map_err(|e| format!("{}: {e}", path.display()))?.into()
             }
-            Self::Url(url) => Fetcher::of_this_machine()?.read(url, SET_BYTES_MAX).await?,
+            Self::Url(url) => Fetcher::for_url(url)?.read(url, SET_BYTES_MAX).await?,
         };
         Jwks::parse(&text).map_err(|e| e.to_string())
     }

@@ -27,14 +27,19 @@ impl Sale {
     }
 
     /// The store answered a reservation with *sold out*, at `change`. Sets the flag unless newer
-    /// news has come since.
+    /// news has come since. A view from before it would show an open gate to those who are refused.
     pub fn store_said_sold_out(&self, change: Change) {
-        let mut newest = self.news.newest.lock();
-        if change < *newest {
-            return;
+        {
+            let mut newest = self.news.newest.lock();
+            if change < *newest {
+                return;
+            }
+            *newest = change;
+            if !self.set_flag(true) {
+                return;
+            }
         }
-        *newest = change;
-        self.set_flag(true);
+        self.forget_view();
     }
 
     /// Takes a broadcast. Says whether it was news.
@@ -82,8 +87,8 @@ impl Sale {
         self.news.epoch.fetch_max(epoch.0, Ordering::AcqRel);
     }
 
-    /// Call with the lock on `newest` held.
-    fn set_flag(&self, sold_out: bool) {
+    /// Call with the lock on `newest` held. Says whether that changed anything.
+    fn set_flag(&self, sold_out: bool) -> bool {
         let was = self.news.sold_out.swap(sold_out, Ordering::AcqRel);
         if was && !sold_out {
             self.forget_decisions();
@@ -92,5 +97,6 @@ impl Sale {
             // Those who wait are told at once.
             self.room.bell.notify_waiters();
         }
+        was != sold_out
     }
 }

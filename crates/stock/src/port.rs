@@ -40,6 +40,9 @@ pub enum Reserved {
     Reserved,
     /// Set aside before, by this very id; its order has no row that the store knows of.
     AlreadyReserved,
+    /// Set aside before, by this very id, whose ticket has run out meanwhile. Nothing may be published for it any
+    /// more: its fence may be in the lane already. Late reservations have no such end.
+    Overdue,
     /// The id's order exists.
     Settled,
     /// The id's units were given back: whatever comes of it is in the ledger.

@@ -38,6 +38,7 @@ pub async fn run_all(harness: &dyn Harness) {
     reserving::a_buyer_never_exceeds_the_limit(harness).await;
     reserving::sold_out_is_only_said_of_nothing_free(harness).await;
     reserving::tickets_expire_and_belong_to_their_epoch(harness).await;
+    reserving::a_late_reservation_is_never_overdue(harness).await;
     reserving::a_tombstone_outlives_release_until_the_ticket_expires(harness).await;
     reserving::a_late_reservation_ignores_the_window_but_not_the_stock(harness).await;
     reserving::a_crowd_takes_exactly_the_stock(harness).await;

@@ -73,7 +73,20 @@ pub(super) async fn tickets_expire_and_belong_to_their_epoch(harness: &dyn Harne
     let unused = stage.request(2, "ann", 1).await;
     harness.pass(TICKET_MS).await;
     assert_eq!(stage.store.reserve(&unused).await, Ok(Reserved::Expired));
-    assert_eq!(stage.store.reserve(&ticket).await, Ok(Reserved::AlreadyReserved), "known ids come first");
+    assert_eq!(stage.store.reserve(&ticket).await, Ok(Reserved::Overdue), "known ids come first");
+    let other = Reserve { quantity: 2, ..ticket.clone() };
+    assert_eq!(stage.store.reserve(&other).await, Ok(Reserved::QuantityMismatch));
+    assert_eq!(stage.counts().await, (2, 1, 0), "its unit waits for the fence");
+    stage.store.settle(&stage.sale, &[ticket.id]).await.expect("settle");
+    assert_eq!(stage.store.reserve(&ticket).await, Ok(Reserved::Settled), "an order has no such end");
+}
+
+pub(super) async fn a_late_reservation_is_never_overdue(harness: &dyn Harness) {
+    let stage = Stage::open(harness, "late-time", 2, 1).await;
+    let late = Reserve { id: ReservationId::late(order(1)), ..stage.request(1, "ann", 1).await };
+    assert_eq!(stage.store.reserve(&late).await, Ok(Reserved::Reserved));
+    harness.pass(TICKET_MS).await;
+    assert_eq!(stage.store.reserve(&late).await, Ok(Reserved::AlreadyReserved));
 }
 
 pub(super) async fn a_tombstone_outlives_release_until_the_ticket_expires(harness: &dyn Harness) {

@@ -81,7 +81,7 @@ impl SaleStock {
 
     pub(super) fn reserve(&mut self, request: &Reserve, now: UnixMillis) -> Reserved {
         self.shelf.forget_expired(now);
-        if let Some(known) = self.known(request) {
+        if let Some(known) = self.known(request, now) {
             return known;
         }
         if now >= request.expires_at {
@@ -107,12 +107,13 @@ impl SaleStock {
         Reserved::Reserved
     }
 
-    fn known(&self, request: &Reserve) -> Option<Reserved> {
+    fn known(&self, request: &Reserve, now: UnixMillis) -> Option<Reserved> {
         let record = self.shelf.get(request.id)?;
         if record.quantity != request.quantity {
             return Some(Reserved::QuantityMismatch);
         }
         Some(match record.state {
+            State::Reserved if now >= record.expires_at && !request.id.late => Reserved::Overdue,
             State::Reserved => Reserved::AlreadyReserved,
             State::Settled => Reserved::Settled,
             State::Released => Reserved::Finished,

@@ -135,6 +135,7 @@ pub(super) fn reserved(answer: &Value, epoch: Epoch) -> Result<Reserved, Failure
         10 => Reserved::Closed(ClosedBecause::NotOpen),
         11 => Reserved::Closed(ClosedBecause::Paused),
         12 => Reserved::Closed(ClosedBecause::Ended),
+        13 => Reserved::Overdue,
         _ => return Err(nonsense()),
     })
 }

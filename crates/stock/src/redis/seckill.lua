@@ -12,7 +12,7 @@
 --   draft, draft book    a state that is being rebuilt
 
 -- Rises with every change of this file. A newer library must serve the callers of an older one.
-local VERSION = 2
+local VERSION = 3
 
 -- What every function answers for a sale whose state is not in force.
 local UNKNOWN = -1
@@ -109,17 +109,21 @@ end
 
 -- Answers of reserve; 8 and 9 come with a number.
 local RESERVED, ALREADY, SETTLED, FINISHED, MISMATCH, EXPIRED, STALE, LIMIT = 0, 1, 2, 3, 4, 5, 6, 7
-local SOLD_OUT, NOT_ENOUGH, NOT_OPEN, PAUSED, ENDED = 8, 9, 10, 11, 12
+local SOLD_OUT, NOT_ENOUGH, NOT_OPEN, PAUSED, ENDED, OVERDUE = 8, 9, 10, 11, 12, 13
 local KNOWN = { R = ALREADY, S = SETTLED, X = FINISHED }
 
--- What a known id is answered; nil if it is not known, or its tombstone's time is over.
-local function known_as(record, wanted, moment)
+-- What a known id is answered; nil if it is not known, or its tombstone's time is over. For what is reserved under a
+-- ticket that has run out nothing may be published: its fence may be in the lane already.
+local function known_as(id, record, wanted, moment)
   if not record then
     return nil
   end
   local letter, quantity, _, expires_at = decode(record)
   if letter == 'X' and expires_at <= moment then
     return nil
+  end
+  if letter == 'R' and quantity == wanted and expires_at <= moment and #id == ID_LEN then
+    return OVERDUE
   end
   return quantity == wanted and KNOWN[letter] or MISMATCH
 end
@@ -145,7 +149,7 @@ local function reserve(keys, args)
   local moment, id, quantity, expires_at = now(), args[1], tonumber(args[3]), tonumber(args[5])
   local field = buyer_field(args[2])
   local found = redis.call('HMGET', keys[2], id, field)
-  local known = known_as(found[1], quantity, moment)
+  local known = known_as(id, found[1], quantity, moment)
   if known then
     return known
   end

@@ -44,6 +44,7 @@ impl<'a> Purchase<'a> {
     }
 
     pub(super) async fn commit(&self) -> Answer {
+        use Reserved::{AlreadyReserved, Finished, Overdue, Settled};
         let started = Instant::now();
         let outcome = self.gateway.stock.reserve(&self.reserve()).await;
         self.gateway.measures.reserved(started);
@@ -54,12 +55,14 @@ impl<'a> Purchase<'a> {
                 return UNAVAILABLE.into();
             }
         };
-        if matches!(reserved, Reserved::AlreadyReserved | Reserved::Settled | Reserved::Finished) {
+        if matches!(reserved, AlreadyReserved | Overdue | Settled | Finished) {
             self.gateway.measures.continued.increment(1);
         }
         match reserved {
-            Reserved::Reserved | Reserved::AlreadyReserved => self.publish().await,
-            Reserved::Settled | Reserved::Finished => self.ledger_says(UNAVAILABLE).await,
+            Reserved::Reserved | AlreadyReserved => self.publish(started).await,
+            // Nothing is published for an overdue one. If its message went out before, its order may still come; if
+            // not, its fence will close it: either way the ledger will know.
+            Overdue | Settled | Finished => self.ledger_says(UNAVAILABLE).await,
             Reserved::Expired | Reserved::StaleTicket => {
                 self.ledger_says(Refusal::new(Code::InvalidTicket)).await
             }
@@ -80,11 +83,14 @@ impl<'a> Purchase<'a> {
     /// Publishes the reserved order. However that ends, the reservation stays: the same ticket
     /// continues it, and a unit whose order never comes is returned by its fence. Giving it back here
     /// would race with a message that is already in the queue.
-    async fn publish(&self) -> Answer {
+    ///
+    /// The bound counts from before the reservation was asked for: the store's word that the ticket still lives is
+    /// no newer than that, however long this process stood still since.
+    async fn publish(&self, asked: Instant) -> Answer {
         let mut place = Place { purchase: self, confirmed: false };
         let started = Instant::now();
-        let (queue, wait) = (&*self.gateway.queue, self.gateway.publish_wait);
-        let confirmed = publish::is_confirmed(queue, &self.message(), wait).await;
+        let (queue, until) = (&*self.gateway.queue, asked + self.gateway.publish_wait);
+        let confirmed = publish::is_confirmed(queue, &self.message(), until).await;
         self.gateway.measures.published(started);
         if !confirmed {
             return UNAVAILABLE.into();

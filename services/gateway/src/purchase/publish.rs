@@ -1,7 +1,5 @@
 //! Handing a reserved order to the queue, within a bound.
 
-use std::time::Duration;
-
 use contract::lane::LaneMessage;
 use messaging::{OrderQueue, PublishError};
 use tokio::time::Instant;
@@ -17,15 +15,17 @@ enum Fate {
     Unknown,
 }
 
-/// Publishes the message and waits for the queue's confirm, `wait` in all. When no confirm comes in
-/// half of that, the same message goes out once more: the ledger knows its id.
-pub(super) async fn is_confirmed(queue: &dyn OrderQueue, message: &LaneMessage, wait: Duration) -> bool {
+/// Publishes the message and waits for the queue's confirm. When none comes in half of the time, the same message
+/// goes out once more: the ledger knows its id. A confirm that is read later than `until` counts for nothing:
+/// the message may stand behind its fence.
+pub(super) async fn is_confirmed(queue: &dyn OrderQueue, message: &LaneMessage, until: Instant) -> bool {
     let started = Instant::now();
+    let Some(wait) = until.checked_duration_since(started) else { return false };
     let mut fate = attempt(queue, message, started + wait / 2).await;
     if fate == Fate::Unknown {
-        fate = attempt(queue, message, started + wait).await
+        fate = attempt(queue, message, until).await
     }
-    fate == Fate::Confirmed
+    fate == Fate::Confirmed && Instant::now() <= until
 }
 
 async fn attempt(queue: &dyn OrderQueue, message: &LaneMessage, until: Instant) -> Fate {

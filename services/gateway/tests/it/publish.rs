@@ -1,6 +1,7 @@
 //! Between reserve and 202: duplicates, lost confirms, lost stock.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use contract::events::{Change, SaleNews};
 use domain::{OrderStatus, ReservationId};
@@ -117,7 +118,7 @@ async fn two_missing_confirms_are_a_503_within_the_bound() {
         let (ticket, _) = app.ticket("alice").await;
         let started = tokio::time::Instant::now();
         app.order("alice", &ticket, 1).await.refused("unavailable");
-        assert!(started.elapsed() < std::time::Duration::from_secs(2), "{lost:?}");
+        assert!(started.elapsed() < Duration::from_secs(2), "{lost:?}");
         assert_eq!(app.published(), 2, "once more, not again and again");
         app.order("alice", &ticket, 1).await.ok(202);
         let order = app.queue.published.lock()[2].order;
@@ -175,6 +176,41 @@ async fn a_finished_reservation_without_a_row_is_unknown_and_with_one_it_is_told
     let (bobs, _) = app.ticket("bob").await;
     app.stock.script.lock().push(Reserved::SoldOut(Change { epoch: 1, n: 5 }));
     app.order("bob", &bobs, 1).await.refused("sold_out");
+}
+
+#[tokio::test]
+async fn nothing_is_published_for_a_reservation_whose_ticket_has_run_out() {
+    let app = App::start().await;
+    let (ticket, order) = app.ticket("alice").await;
+    app.queue.fates.lock().extend([Fate::Full]);
+    app.order("alice", &ticket, 1).await.refused("unavailable");
+    let asked = app.published();
+    // The outage outlasts the ticket: its fence may be in the lane by now, and a message would come behind it.
+    app.stock.script.lock().push(Reserved::Overdue);
+    app.order("alice", &ticket, 1).await.refused("unavailable");
+    assert_eq!(app.published(), asked);
+    app.row(order, "alice", OrderStatus::Rejected);
+    app.stock.script.lock().push(Reserved::Overdue);
+    assert_eq!(app.order("alice", &ticket, 1).await.ok(202).json()["status"], "rejected", "it is told so");
+    assert_eq!(app.published(), asked);
+}
+
+#[tokio::test]
+async fn a_confirm_counts_from_before_the_reservation() {
+    let settings = vec![("SECKILL_PUBLISH_WAIT_MS", "200")];
+    let app = App::with(Options { settings, ..Options::default() }).await;
+    let (ticket, _) = app.ticket("alice").await;
+    // The gateway stands still right after its reservation, for longer than a ticket's publish may take.
+    *app.stock.after_reserve.lock() = Some(Box::new(|_| stand_still(Duration::from_millis(300))));
+    app.order("alice", &ticket, 1).await.refused("unavailable");
+    assert_eq!(app.published(), 0);
+    app.order("alice", &ticket, 1).await.ok(202);
+}
+
+/// What a stopped process does.
+#[expect(clippy::disallowed_methods, reason = "the whole point is that nothing else runs meanwhile")]
+fn stand_still(time: Duration) {
+    std::thread::sleep(time);
 }
 
 #[tokio::test]

@@ -191,6 +191,12 @@ impl App {
         (ticket, order)
     }
 
+    /// What the gate shows, now.
+    pub async fn gate_is(&self, state: &str) {
+        let gate = self.public.get("/api/v1/sales/sale-1/gate", None).await.ok(200).json();
+        assert_eq!(gate["state"], state);
+    }
+
     /// A change that the operators' listener passes on.
     pub async fn admin_patch(&self, path: &str, body: &str) -> Answer {
         let mut headers = super::http::authorized(Some(ADMIN_TOKEN));

@@ -1,14 +1,11 @@
-// Follows one order until nothing more can happen to it: by its event stream, and by asking now and then
-// while the stream cannot be had.
+// Follows one order to its end: by its event stream, and by asking now and then while that cannot be had.
 
-import { get, openStream, paths } from "./api.js";
+import { get, paths } from "./api.js";
 import { orderPollMs } from "./schedule.js";
-import { createSseParser } from "./sse.js";
+import { readEvents } from "./sse.js";
 
 export const isTerminal = (status) => !["queued", "pending_payment"].includes(status);
 
-// No event and no keepalive for this long: the line is dead, whatever the socket says.
-const SILENCE_MS_MAX = 60_000;
 const MISSING_MAX = 4;
 
 /** Returns a function that stops it. `onTrouble(code)` is called when the order cannot be read. */
@@ -28,33 +25,13 @@ export function followOrder({ id, token, onOrder, onTrouble }) {
 
   /** True when the stream brought at least one event. */
   async function stream() {
-    const line = new AbortController();
-    const hangUp = () => line.abort();
-    stop.signal.addEventListener("abort", hangUp, { once: true });
-    let silence = setTimeout(hangUp, SILENCE_MS_MAX);
     let heard = false;
-    try {
-      const response = await openStream(`${paths.order(id)}/events`, { token: token(), signal: line.signal });
-      if (!response?.ok || !response.body) return false;
-      const feed = createSseParser(({ event, data }) => {
-        if (event !== "status") return;
-        heard = true;
-        report(JSON.parse(data));
-      });
-      const text = new TextDecoder();
-      const reader = response.body.getReader();
-      for (let piece; !(piece = await reader.read()).done; ) {
-        clearTimeout(silence);
-        silence = setTimeout(hangUp, SILENCE_MS_MAX);
-        feed(text.decode(piece.value, { stream: true }));
-      }
-    } catch {
-      // A broken line is no news: the loop below asks, then tries again.
-    } finally {
-      clearTimeout(silence);
-      hangUp();
-      stop.signal.removeEventListener("abort", hangUp);
-    }
+    const onEvent = ({ event, data }) => {
+      if (event !== "status") return;
+      heard = true;
+      report(JSON.parse(data));
+    };
+    await readEvents(`${paths.order(id)}/events`, { token: token(), signal: stop.signal, onEvent });
     return heard;
   }
 

@@ -1,43 +1,22 @@
 // A place in a sale's waiting room: taken, kept over reloads, and followed until it is this buyer's turn.
 
-import { openStream, paths, post } from "./api.js";
+import { paths, post } from "./api.js";
 import { orderPollMs } from "./schedule.js";
-import { createSseParser } from "./sse.js";
+import { readEvents } from "./sse.js";
 
 const FAILURES_MAX = 20;
-// No event and no keepalive for this long: the line is dead, whatever the socket says.
-const SILENCE_MS_MAX = 45_000;
 
 const isTransient = (answer) => answer.status === 0 || answer.status === 429 || answer.status >= 500;
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 /** Reads the room's news until there is a pass, or nothing more to come; resolves with the last of them. */
 async function listen({ sale, token, onPlace, signal }) {
-  const line = new AbortController();
-  const hangUp = () => line.abort();
-  signal?.addEventListener("abort", hangUp, { once: true });
-  let silence = setTimeout(hangUp, SILENCE_MS_MAX);
   let last = null;
-  try {
-    const response = await openStream(`${paths.room(sale)}/events`, { token, signal: line.signal });
-    if (!response?.ok || !response.body) return null;
-    const feed = createSseParser(({ data }) => {
-      last = JSON.parse(data);
-      if (!last.is_lost) onPlace(last);
-    });
-    const [reader, text] = [response.body.getReader(), new TextDecoder()];
-    for (let piece; !last?.pass && !(piece = await reader.read()).done; ) {
-      clearTimeout(silence);
-      silence = setTimeout(hangUp, SILENCE_MS_MAX);
-      feed(text.decode(piece.value, { stream: true }));
-    }
-  } catch {
-    // A broken line is no news: the place is asked for again.
-  } finally {
-    clearTimeout(silence);
-    hangUp();
-    signal?.removeEventListener("abort", hangUp);
-  }
+  const onEvent = ({ data }) => {
+    last = JSON.parse(data);
+    if (!last.is_lost) onPlace(last);
+  };
+  await readEvents(`${paths.room(sale)}/events`, { token, signal, onEvent, isOver: () => last?.pass });
   return last;
 }
 

@@ -1,10 +1,12 @@
-// Server-sent events out of text that arrives in pieces.
-//
-// EventSource cannot send a bearer token, so the stream is read with fetch and taken apart here.
+// Server-sent events, read with fetch: EventSource cannot send a bearer token.
+
+import { openStream } from "./api.js";
 
 const BUFFER_CHARS_MAX = 64 * 1024;
+// The server says something every 15 s: so long without a word, the line is dead.
+const SILENCE_MS_MAX = 45_000;
 
-/** Feed it text as it comes; it calls `onEvent({event, data})` for each whole event. */
+/** Feed it text; it calls `onEvent({event, data})` for each whole event. */
 export function createSseParser(onEvent) {
   let buffer = "";
   let event = "";
@@ -35,4 +37,30 @@ export function createSseParser(onEvent) {
     }
     if (buffer.length > BUFFER_CHARS_MAX) throw new Error("event stream line too long");
   };
+}
+
+/** Reads the events at `path` until the line ends, breaks or falls silent, or `signal` or `isOver()` says so. */
+export async function readEvents(path, { token, signal, onEvent, isOver = () => false }) {
+  if (signal?.aborted) return;
+  const line = new AbortController();
+  const hangUp = () => line.abort();
+  signal?.addEventListener("abort", hangUp, { once: true });
+  let silence = setTimeout(hangUp, SILENCE_MS_MAX);
+  try {
+    const response = await openStream(path, { token, signal: line.signal });
+    if (!response?.ok || !response.body) return;
+    const feed = createSseParser(onEvent);
+    const [reader, text] = [response.body.getReader(), new TextDecoder()];
+    for (let piece; !isOver() && !(piece = await reader.read()).done; ) {
+      clearTimeout(silence);
+      silence = setTimeout(hangUp, SILENCE_MS_MAX);
+      feed(text.decode(piece.value, { stream: true }));
+    }
+  } catch {
+    // No news.
+  } finally {
+    clearTimeout(silence);
+    hangUp();
+    signal?.removeEventListener("abort", hangUp);
+  }
 }

@@ -12,6 +12,9 @@ use crate::secret::TokenMint;
 /// Longest time spent on one answer, retries included: a platform may be restarting.
 const PATIENCE_S_MAX: u64 = 30;
 
+/// Longest wait for an audit, which reads the whole ledger: what the services grant each other, and the way.
+const AUDIT_WAIT: Duration = Duration::from_millis(contract::internal::AUDIT_MS_MAX + 10_000);
+
 /// Why the load test cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlatformError {
@@ -112,7 +115,8 @@ impl Operator<'_> {
     /// # Errors
     /// When the platform does not tell.
     pub(crate) async fn audit(&mut self) -> Result<Audit, PlatformError> {
-        self.get("/admin/v1/audit").await
+        let mut patient = self.session.patient(AUDIT_WAIT);
+        json(&mut patient, &Call::get("/admin/v1/audit", self.token)).await
     }
 
     /// An order with its payments and refunds.

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::api;
 use crate::rules::SaleRules;
 
+/// Longest time for `GET /internal/v1/audit`, in milliseconds: an audit reads everything there is.
+pub const AUDIT_MS_MAX: u64 = 120_000;
+
 /// Inventory's whole knowledge of a sale: what the gateway's catalogue keeps.
 /// `GET /internal/v1/sales`, `GET /internal/v1/sales/{id}`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

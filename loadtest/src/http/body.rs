@@ -31,6 +31,11 @@ pub(crate) fn has_code(body: &[u8], code: &str) -> bool {
     plain(body, "code").map_or_else(|| text(body, "code").as_deref() == Some(code), |found| found == code)
 }
 
+/// Whether a 202 says that the ledger has refused its order.
+pub(crate) fn is_refused(body: &[u8]) -> bool {
+    text(body, "status").as_deref() == Some("rejected")
+}
+
 /// How many units a `not_enough` says are left.
 pub(crate) fn available(body: &[u8]) -> Option<u32> {
     serde_json::from_slice::<contract::Problem>(body).ok()?.available

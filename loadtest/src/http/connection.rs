@@ -59,7 +59,11 @@ pub(crate) struct Connection {
 impl Connection {
     /// A connection to this listener, not yet made.
     pub(crate) fn new(target: Target) -> Self {
-        let wait = Duration::from_millis(ANSWER_WAIT_MS_MAX);
+        Self::waiting(target, Duration::from_millis(ANSWER_WAIT_MS_MAX))
+    }
+
+    /// The same, for answers that may take so long.
+    pub(crate) fn waiting(target: Target, wait: Duration) -> Self {
         Self { target, stream: None, buf: Vec::with_capacity(BUFFER_BYTES), body: 0..0, alarm: None, wait }
     }
 

@@ -108,6 +108,11 @@ impl Session {
         Self { connection: Connection::new(target) }
     }
 
+    /// Another session with the same listener, for answers that may take so long.
+    pub(crate) fn patient(&self, wait: Duration) -> Self {
+        Self { connection: Connection::waiting(self.connection.target().clone(), wait) }
+    }
+
     /// Asks once.
     ///
     /// # Errors

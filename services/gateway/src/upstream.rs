@@ -1,17 +1,23 @@
 //! The services behind the gateway, as the gateway asks them.
 
+use std::time::Duration;
+
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use contract::Code;
 use contract::api::{Audit, Mailbox, Order, OrderList, PaymentStarted};
-use contract::internal::{Catalogue, CatalogueSale, OnBehalfOf, OrderRow};
+use contract::internal::{AUDIT_MS_MAX, Catalogue, CatalogueSale, OnBehalfOf, OrderRow};
 use domain::{BuyerId, OrderId};
 use service_kit::http::{ApiError, ClientError, HttpClient, X_REQUEST_ID};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Calls at work at once, to all services together: a storm of readers must not become one of theirs.
 const CALLS_MAX: usize = 512;
+/// Audits at work at once: each reads the whole ledger.
+const AUDITS_MAX: usize = 2;
+/// Longest wait for an audit: its own time, and that of the way.
+const AUDIT_WAIT: Duration = Duration::from_millis(AUDIT_MS_MAX + 5_000);
 /// What a passed-on request keeps of its header.
 const PASSED_ON: [HeaderName; 4] =
     [header::CONTENT_TYPE, header::ACCEPT, HeaderName::from_static("idempotency-key"), X_REQUEST_ID];
@@ -34,13 +40,20 @@ pub(crate) struct Upstream {
     order: HttpClient,
     notify: Option<HttpClient>,
     calls: Semaphore,
+    audits: Semaphore,
 }
 
 impl Upstream {
     /// Calls by these clients.
     #[must_use]
     pub(crate) fn new(inventory: HttpClient, order: HttpClient, notify: Option<HttpClient>) -> Self {
-        Self { inventory, order, notify, calls: Semaphore::new(CALLS_MAX) }
+        Self {
+            inventory,
+            order,
+            notify,
+            calls: Semaphore::new(CALLS_MAX),
+            audits: Semaphore::new(AUDITS_MAX),
+        }
     }
 
     fn share(&self) -> Result<SemaphorePermit<'_>, ApiError> {
@@ -108,10 +121,14 @@ impl Upstream {
     /// What both auditors find.
     ///
     /// # Errors
-    /// When one of them does not answer.
+    /// When one of them does not answer, or enough audits are at work.
     pub(crate) async fn audit(&self) -> Result<Audit, ApiError> {
-        let path = "/internal/v1/audit";
-        let (one, other) = tokio::join!(self.inventory.get::<Audit>(path), self.order.get::<Audit>(path));
+        let _audit = self.audits.try_acquire().map_err(|_| {
+            ApiError::new(Code::Overloaded, "Audits are at work already: each reads everything.")
+        })?;
+        let ask =
+            async |service: &HttpClient| service.get_within::<Audit>("/internal/v1/audit", AUDIT_WAIT).await;
+        let (one, other) = tokio::join!(ask(&self.inventory), ask(&self.order));
         let (mut all, other) = (one.map_err(behind)?, other.map_err(behind)?);
         all.findings.extend(other.findings);
         all.ok = all.ok && other.ok && all.findings.is_empty();

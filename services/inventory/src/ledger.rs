@@ -1,5 +1,7 @@
 //! The ledger, as inventory sees it: allocations of the order service, over HTTP.
 
+use std::time::Duration;
+
 use contract::Code;
 use contract::internal::{AllocationView, PutAllocation, SnapshotLine};
 use domain::SaleId;
@@ -12,6 +14,9 @@ use crate::sale_store::SaleRow;
 
 /// Longest line of a snapshot, in bytes.
 const LINE_BYTES_MAX: usize = 1024 * 1024;
+/// Longest silence in the middle of a snapshot, and before it, in milliseconds: a service that stands still holds
+/// its connection open for as long as it stands.
+const SILENCE_MS_MAX: u64 = 10_000;
 
 /// The order service's allocations.
 #[derive(Clone)]
@@ -47,7 +52,8 @@ impl Ledger {
     /// The sale's snapshot, line by line.
     pub(crate) async fn snapshot(&self, sale: &SaleId) -> Result<SnapshotLines, ClientError> {
         let path = format!("/internal/v1/allocations/{sale}/snapshot");
-        let response = self.0.stream(Method::GET, &path, HeaderMap::new(), bytes::Bytes::new()).await?;
+        let asked = self.0.stream(Method::GET, &path, HeaderMap::new(), bytes::Bytes::new());
+        let response = heard(asked).await??;
         if !response.status().is_success() {
             return Err(ClientError::Garbled(format!("status {} to {path}", response.status())));
         }
@@ -74,7 +80,7 @@ impl SnapshotLines {
             if self.buffer.len() > LINE_BYTES_MAX {
                 return Err(ClientError::Garbled("a snapshot line is too long".into()));
             }
-            match self.body.frame().await {
+            match heard(self.body.frame()).await? {
                 None => return Ok(None),
                 Some(Err(e)) => return Err(ClientError::Unreachable(format!("snapshot: {e}"))),
                 Some(Ok(frame)) => {
@@ -84,5 +90,30 @@ impl SnapshotLines {
                 }
             }
         }
+    }
+}
+
+/// What comes before the silence is too long.
+async fn heard<T>(coming: impl Future<Output = T>) -> Result<T, ClientError> {
+    let silent = |_| ClientError::Unreachable(format!("snapshot: nothing within {SILENCE_MS_MAX} ms"));
+    tokio::time::timeout(Duration::from_millis(SILENCE_MS_MAX), coming).await.map_err(silent)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use contract::internal::LiveOrder;
+    use futures_util::{StreamExt, stream};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_snapshot_that_falls_silent_is_given_up() {
+        let line = serde_json::to_string(&SnapshotLine::Live(Vec::<LiveOrder>::new())).unwrap() + "\n";
+        let then_nothing = stream::once(async { Ok::<_, std::io::Error>(line) }).chain(stream::pending());
+        let mut lines = SnapshotLines { body: Body::from_stream(then_nothing), buffer: Vec::new() };
+        assert!(matches!(lines.next().await, Ok(Some(SnapshotLine::Live(_)))));
+        let told = lines.next().await.err().map(|why| why.to_string());
+        assert_eq!(told.as_deref(), Some("snapshot: nothing within 10000 ms"));
     }
 }

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use super::ApiError;
 use crate::{Secret, SettingsError};
 
-/// How long a whole call may take.
+/// How long a whole call may take, unless it says otherwise.
 const CALL_WAIT_MS_MAX: u64 = 5_000;
 /// How long connecting may take.
 const CONNECT_WAIT_MS_MAX: u64 = 1_000;
@@ -127,6 +127,18 @@ impl HttpClient {
         json(self.send(Method::GET, path, HeaderMap::new(), Bytes::new()).await?)
     }
 
+    /// `GET path`, as JSON, for what may take its time: up to `wait`.
+    ///
+    /// # Errors
+    /// As [`HttpClient::get`].
+    pub async fn get_within<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        wait: Duration,
+    ) -> Result<T, ClientError> {
+        json(self.send_within(wait, Method::GET, path, HeaderMap::new(), Bytes::new()).await?)
+    }
+
     /// A request with a JSON body, answered by JSON.
     ///
     /// # Errors
@@ -154,6 +166,17 @@ impl HttpClient {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Reply, ClientError> {
+        self.send_within(Duration::from_millis(CALL_WAIT_MS_MAX), method, path, headers, body).await
+    }
+
+    async fn send_within(
+        &self,
+        wait: Duration,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Reply, ClientError> {
         let unreachable = |why: &dyn std::fmt::Display| {
             ClientError::Unreachable(format!("{} does not answer: {why}", self.base))
         };
@@ -163,9 +186,9 @@ impl HttpClient {
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|e| unreachable(&e))?;
             Ok(Reply { status: parts.status, headers: parts.headers, body: body.to_bytes() })
         };
-        tokio::time::timeout(Duration::from_millis(CALL_WAIT_MS_MAX), exchange)
+        tokio::time::timeout(wait, exchange)
             .await
-            .map_err(|_| unreachable(&format_args!("nothing within {CALL_WAIT_MS_MAX} ms")))?
+            .map_err(|_| unreachable(&format_args!("nothing within {} ms", wait.as_millis())))?
     }
 
     /// A request whose answer is read as it streams in; only connecting is bounded.
@@ -207,6 +230,15 @@ fn json<T: DeserializeOwned>(reply: Reply) -> Result<T, ClientError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_may_take_its_time_is_granted_as_much_as_it_says() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = HttpClient::new(&format!("http://{}", listener.local_addr().unwrap()), None);
+        // It takes connections, and answers none.
+        let told = client.get_within::<()>("/", Duration::from_millis(30)).await.unwrap_err().to_string();
+        assert!(told.contains("nothing within 30 ms"), "{told}");
+    }
 
     #[test]
     fn a_base_url_names_a_host_and_a_port_and_no_path() {

@@ -3,6 +3,8 @@
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use contract::api::Finding;
 use domain::{OrderId, UnixMillis};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use serde_json::json;
 
 use crate::support::app::{ADMIN_TOKEN, App};
@@ -96,6 +98,20 @@ async fn orders_are_the_order_services_and_the_audit_is_both() {
     app.behind.findings.lock().push(finding);
     let audit = app.admin.get("/admin/v1/audit", TOKEN).await.ok(200).json();
     assert_eq!((&audit["ok"], audit["findings"].as_array().unwrap().len()), (&json!(false), 2));
+}
+
+#[tokio::test]
+async fn two_audits_are_at_work_at_once_and_a_third_is_refused() {
+    let app = App::start().await;
+    let held = app.behind.auditors.write().await;
+    let mut asked: FuturesUnordered<_> = (0..3).map(|_| app.admin.get("/admin/v1/audit", TOKEN)).collect();
+    // The others wait for what is held.
+    asked.next().await.expect("three were asked").refused("overloaded");
+    drop(held);
+    while let Some(answer) = asked.next().await {
+        answer.ok(200);
+    }
+    app.admin.get("/admin/v1/audit", TOKEN).await.ok(200);
 }
 
 #[tokio::test]

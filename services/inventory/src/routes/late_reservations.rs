@@ -36,7 +36,9 @@ pub(super) async fn create(
         // The state changed between the two calls.
         Ok(Reserved::StaleTicket | Reserved::Expired) => Ok(Json(LateOutcome::Rebuilding)),
         Ok(
-            Reserved::Finished
+            // Overdue is never said of a late one.
+            Reserved::Overdue
+            | Reserved::Finished
             | Reserved::QuantityMismatch
             | Reserved::SoldOut(_)
             | Reserved::NotEnough { .. }

@@ -26,6 +26,8 @@ pub struct Behind {
     pub rows: Mutex<HashMap<OrderId, OrderRow>>,
     pub asked: Mutex<Vec<(Method, String, HeaderMap, Bytes)>>,
     pub findings: Mutex<Vec<Finding>>,
+    /// Audits wait while a test holds it.
+    pub auditors: tokio::sync::RwLock<()>,
 }
 
 type Shared = State<Arc<Behind>>;
@@ -104,6 +106,7 @@ async fn orders(State(behind): Shared, Path(buyer): Path<String>, uri: Uri) -> J
 }
 
 async fn audit(State(behind): Shared) -> Json<Audit> {
+    let _at_work = behind.auditors.read().await;
     let findings = behind.findings.lock().clone();
     Json(Audit { ok: findings.is_empty(), findings })
 }

@@ -1,6 +1,7 @@
 //! The audit: every invariant of the ledger recomputed from its rows, in one repeatable read.
 
 use contract::api::Finding;
+use contract::internal::AUDIT_MS_MAX;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection, Row};
 
@@ -82,8 +83,8 @@ const CHECKS: [(&str, &str); 8] = [
     ),
 ];
 
-/// How long the audit may take, in milliseconds.
-pub(super) const AUDIT_MS_MAX: u64 = 120_000;
+// Postgres is told the bound too.
+const _: () = assert!(AUDIT_MS_MAX == 120_000);
 /// Opens the transaction. An audit reads everything, so it may take its time and its own ways.
 const BEGIN: &str = "begin isolation level repeatable read read only;
     set local statement_timeout = 120000; set local enable_seqscan = on;

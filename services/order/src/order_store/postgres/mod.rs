@@ -243,7 +243,7 @@ impl OrderStore for PostgresStore {
     }
 
     async fn audit(&self) -> Result<Vec<Finding>, StoreError> {
-        let within = Duration::from_millis(audit::AUDIT_MS_MAX);
+        let within = Duration::from_millis(contract::internal::AUDIT_MS_MAX);
         postgres::call_within(&self.pool, within, |conn| Box::pin(audit::findings(conn))).await
     }
 

@@ -3,6 +3,7 @@
 //! Nothing they do touches what else runs on this machine: no standard port, no shared name, no file
 //! outside their folder. They go when their owner goes; see [`crate::process`].
 
+mod certificate;
 mod find;
 pub(crate) mod high_availability;
 mod install;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use crate::process::Home;
 use crate::run::Outcome;
 use crate::server::Server;
+use certificate::Certificate;
 use high_availability::HighAvailability;
 use postgres::Postgres;
 use rabbitmq::RabbitMq;
@@ -42,6 +44,8 @@ pub(crate) struct Engines {
     pub(crate) postgres: Postgres,
     /// More nodes, where there are.
     pub(crate) more: Option<HighAvailability>,
+    /// What they show to clients, where those are to speak TLS to them.
+    pub(crate) certificate: Option<Certificate>,
     // Last: the folder goes after those who write to it.
     home: Home,
 }
@@ -49,18 +53,23 @@ pub(crate) struct Engines {
 impl Engines {
     /// Starts one of each, at once, and waits until all answer. What is not on this machine is installed.
     pub(crate) fn start(durability: Durability) -> Outcome<Self> {
-        Self::start_with(durability, "")
+        Self::start_with(durability, "", false)
     }
 
-    /// The same with more parameters of the broker (Erlang terms).
-    pub(crate) fn start_with(durability: Durability, rabbitmq: &str) -> Outcome<Self> {
+    /// The same with more parameters of the broker (Erlang terms), and all of them ready for TLS if they are to
+    /// be `encrypted`.
+    pub(crate) fn start_with(durability: Durability, rabbitmq: &str, encrypted: bool) -> Outcome<Self> {
         let binaries = find::binaries()?;
         let home = Home::new()?;
+        let certificate =
+            if encrypted { Some(Certificate::draw(&home.folder("certificate")?)?) } else { None };
+        let shown = certificate.as_ref();
         let mut engines = Self {
-            redis: Redis::new(&binaries.redis, &home.folder("redis")?)?,
-            rabbitmq: RabbitMq::new(&binaries.rabbitmq, &home.folder("rabbitmq")?, rabbitmq)?,
-            postgres: Postgres::new(&binaries.postgres, &home.folder("postgres")?, durability)?,
+            redis: Redis::new(&binaries.redis, &home.folder("redis")?, shown)?,
+            rabbitmq: RabbitMq::new(&binaries.rabbitmq, &home.folder("rabbitmq")?, rabbitmq, shown)?,
+            postgres: Postgres::new(&binaries.postgres, &home.folder("postgres")?, durability, shown)?,
             more: None,
+            certificate,
             home,
         };
         engines.redis.server.start()?;
@@ -74,7 +83,7 @@ impl Engines {
 
     /// With a replica and three sentinels of Redis, and three nodes of RabbitMQ.
     pub(crate) fn start_highly_available(durability: Durability, rabbitmq: &str) -> Outcome<Self> {
-        let mut engines = Self::start_with(durability, rabbitmq)?;
+        let mut engines = Self::start_with(durability, rabbitmq, false)?;
         engines.more = Some(HighAvailability::beside(&engines, rabbitmq)?);
         Ok(engines)
     }
@@ -90,19 +99,29 @@ impl Engines {
     /// Where clients find the stock store: by way of another port of this machine, if one is given.
     pub(crate) fn stock_url(&self, by: Option<u16>) -> String {
         match (by, &self.more) {
-            (Some(port), _) => format!("redis://127.0.0.1:{port}"),
             (None, Some(more)) => more.stock_url(),
-            (None, None) => self.redis.url(),
+            (by, _) => {
+                let protocol = if self.certificate.is_some() { "rediss" } else { "redis" };
+                format!("{protocol}://127.0.0.1:{}", by.unwrap_or(self.redis.clients_port))
+            }
         }
     }
 
     /// Where clients find the broker: by way of another port of this machine, if one is given.
     pub(crate) fn queue_url(&self, by: Option<u16>) -> String {
         match (by, &self.more) {
-            (Some(port), _) => rabbitmq::url(&[port]),
             (None, Some(more)) => more.queue_url(&self.rabbitmq),
-            (None, None) => self.rabbitmq.url(),
+            (by, _) => {
+                let protocol = if self.certificate.is_some() { "amqps" } else { "amqp" };
+                rabbitmq::url(protocol, &[by.unwrap_or(self.rabbitmq.clients_port)])
+            }
         }
+    }
+
+    /// Where clients find this database: by way of another port of this machine, if one is given.
+    pub(crate) fn database_url(&self, by: Option<u16>, database: &str) -> String {
+        let url = self.postgres.url_by(by.unwrap_or(self.postgres.port), database);
+        if self.certificate.is_some() { format!("{url}?sslmode=verify-full") } else { url }
     }
 
     /// Every server of theirs, for its log.
@@ -120,7 +139,7 @@ impl Engines {
     /// What tests of adapters read.
     pub(crate) fn test_variables(&self) -> Vec<(&'static str, String)> {
         vec![
-            ("TEST_REDIS_URL", self.redis.url()),
+            ("TEST_REDIS_URL", self.stock_url(None)),
             ("TEST_REDIS_SERVER", self.redis.program().display().to_string()),
             ("TEST_AMQP_URL", self.rabbitmq.url()),
             ("TEST_RABBITMQ_API", self.rabbitmq.api_url()),

@@ -46,6 +46,9 @@ enum Task {
     Guards {
         /// Only guards whose name contains this.
         only: Option<String>,
+        /// The rules of the protocol, each against the fault that it is there for.
+        #[arg(long)]
+        storms: bool,
     },
     /// Measure.
     Bench {
@@ -78,7 +81,8 @@ fn run(task: Task) -> run::Outcome {
         Task::Test => test::run(),
         Task::Engines { ha } => engines::show(ha),
         Task::Stack(options) => stack::run(&options),
-        Task::Guards { only } => guards::run(only.as_deref()),
+        Task::Guards { only, storms: false } => guards::run(only.as_deref()),
+        Task::Guards { only, storms: true } => guards::run_storms(only.as_deref()),
         Task::Bench { what } => bench::run(what),
         Task::Api(options) => api::run(&options),
         Task::Trial(options) => trials::run(&options),

@@ -38,6 +38,13 @@ pub(crate) fn is_there(program: &str) -> bool {
 /// share are then decided once.
 const PROGRAMS: [&str; 6] = ["seckill", "gateway", "inventory", "order", "notify", "loadtest"];
 
+/// `cargo build` of all of them, unoptimised.
+pub(crate) fn build_programs() -> Command {
+    let mut command = cargo(&["build", "--quiet", "--bins"]);
+    command.args(PROGRAMS.iter().flat_map(|package| ["-p", package]));
+    command
+}
+
 /// Builds the release binaries, once, and answers their folder; with `XTASK_BINARIES` set, that folder is
 /// taken as it is, so that a trial can be of the very binaries that will be shipped.
 pub(crate) fn release() -> Outcome<PathBuf> {
@@ -46,9 +53,7 @@ pub(crate) fn release() -> Outcome<PathBuf> {
         if let Some(folder) = std::env::var_os("XTASK_BINARIES") {
             return Ok(PathBuf::from(folder));
         }
-        let mut command = cargo(&["build", "--release", "--quiet", "--bins"]);
-        command.args(PROGRAMS.iter().flat_map(|package| ["-p", package]));
-        to_end(&mut command)?;
+        to_end(build_programs().arg("--release"))?;
         Ok(target().join("release"))
     };
     BUILT.get_or_init(build).clone()

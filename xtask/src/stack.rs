@@ -39,6 +39,8 @@ pub(crate) struct Shape {
     pub(crate) rabbitmq: String,
     /// Whether Redis has a replica and sentinels, and RabbitMQ three nodes.
     pub(crate) highly_available: bool,
+    /// Whether services speak TLS to their engines; not together with the one above.
+    pub(crate) encrypted: bool,
 }
 
 impl Default for Shape {
@@ -51,6 +53,7 @@ impl Default for Shape {
             proxied: false,
             rabbitmq: String::new(),
             highly_available: false,
+            encrypted: false,
         }
     }
 }
@@ -95,8 +98,11 @@ impl Stack {
     pub(crate) fn new(shape: &Shape, durability: Durability) -> Outcome<Self> {
         let binaries = release()?;
         let engines = match shape.highly_available {
+            true if shape.encrypted => {
+                return Err("the replica, sentinels and cluster speak no TLS here".into());
+            }
             true => Engines::start_highly_available(durability, &shape.rabbitmq)?,
-            false => Engines::start_with(durability, &shape.rabbitmq)?,
+            false => Engines::start_with(durability, &shape.rabbitmq, shape.encrypted)?,
         };
         engines.postgres.sql("postgres", &format!("create database {DATABASE}"))?;
         Self::on(engines, &binaries, shape)
@@ -136,6 +142,10 @@ impl Stack {
             ]
             .map(|(name, value)| (name.to_owned(), value)),
         );
+        if let Some(certificate) = &engines.certificate {
+            let file = certificate.certificate.display().to_string();
+            settings.push(("SSL_CERT_FILE".into(), file));
+        }
         settings.extend(shape.settings.iter().cloned());
         for service in &mut services {
             settings.iter().for_each(|(name, value)| service.set(name, value));
@@ -153,7 +163,8 @@ impl Stack {
 
     /// One sum over the `/metrics` of every service of this role: of the series whose line begins so.
     pub(crate) fn metric(&self, role: Role, series: &str) -> f64 {
-        self.services.iter().filter(|s| s.role == role).map(|s| s.metric(series)).sum()
+        // The sum of nothing is -0.
+        self.services.iter().filter(|s| s.role == role).map(|s| s.metric(series)).sum::<f64>() + 0.0
     }
 
     /// Copies every log into this folder.

@@ -57,6 +57,9 @@ pub(crate) struct Options {
     /// Order services of the stack.
     #[arg(long, default_value_t = 1)]
     orders: usize,
+    /// The stack's services speak TLS to their engines.
+    #[arg(long, requires = "stack")]
+    encrypted: bool,
 }
 
 /// Plays them; the first broken promise ends it.
@@ -86,6 +89,7 @@ fn subject(options: &Options, folder: &Path, home: &Home) -> Outcome<Box<dyn Sub
         gateways: options.gateways,
         inventories: options.inventories,
         orders: options.orders,
+        encrypted: options.encrypted,
         ..Shape::default()
     };
     Ok(Box::new(Stack::new(&shape, Durability::Full)?))

@@ -139,7 +139,7 @@ impl From<Arc<RabbitBroker>> for Broker {
     }
 }
 
-/// Opens the broker of a URL: `embedded:`, or `amqp://user:password@host:port,…/vhost`.
+/// Opens the broker of a URL: `embedded:`, or `amqp://user:password@host:port,…/vhost`, or `amqps://…`.
 ///
 /// The embedded broker is open on return. RabbitMQ is being connected to: [`Broker::readiness`] says
 /// how far it is, and a service can say so while it waits.
@@ -158,7 +158,7 @@ pub async fn open(url: &str, options: OpenOptions, clock: Arc<dyn Clock>) -> Res
             };
             Ok(EmbeddedBroker::open(&path, options, clock).await?.into())
         }
-        "amqp" => {
+        "amqp" | "amqps" => {
             let addresses = Addresses::parse(url)?;
             let options = RabbitOptions {
                 lanes: options.lanes,
@@ -180,7 +180,7 @@ pub async fn open(url: &str, options: OpenOptions, clock: Arc<dyn Clock>) -> Res
 pub async fn open_log(url: &str, start: LogStart) -> Result<EventLog, OpenError> {
     match scheme(url) {
         "embedded" => Err(OpenError::NoLog),
-        "amqp" => Ok(EventLog::open(&Addresses::parse(url)?, start).await?),
+        "amqp" | "amqps" => Ok(EventLog::open(&Addresses::parse(url)?, start).await?),
         other => Err(OpenError::Scheme(other.to_owned())),
     }
 }

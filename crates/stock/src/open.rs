@@ -30,7 +30,8 @@ pub enum OpenError {
 }
 
 /// The schemes that [`open`] knows.
-const SCHEMES: &str = "memory:, redis://, redis+sentinel:// or redis+cluster://";
+const SCHEMES: &str =
+    "memory:, redis://, redis+sentinel:// or redis+cluster://, or these with rediss for TLS";
 
 impl OpenError {
     pub(crate) fn bad_address(url: &str, why: &'static str) -> Self {
@@ -68,7 +69,7 @@ pub fn open(url: &str, role: Role, clock: Arc<dyn Clock>) -> Result<Arc<dyn Stoc
     match scheme(url).as_str() {
         "memory" if url == "memory:" => Ok(Arc::new(MemoryStock::new(clock))),
         "memory" => Err(OpenError::bad_address(url, "it takes nothing after memory:")),
-        "redis" | "redis+sentinel" | "redis+cluster" => {
+        "redis" | "redis+sentinel" | "redis+cluster" | "rediss" | "rediss+sentinel" | "rediss+cluster" => {
             let options = RedisOptions { installer: role == Role::Inventory, ..RedisOptions::default() };
             Ok(Arc::new(RedisStock::connect(url, options)?))
         }
@@ -104,6 +105,9 @@ mod tests {
             "redis://127.0.0.1:1",
             "redis+sentinel://127.0.0.1:1/main",
             "redis+cluster://127.0.0.1:1",
+            "rediss://127.0.0.1:1",
+            "rediss+sentinel://127.0.0.1:1/main",
+            "rediss+cluster://127.0.0.1:1",
         ] {
             assert!(open(url, Role::Inventory, Arc::new(Noon)).is_ok(), "{url}");
         }
@@ -115,7 +119,7 @@ mod tests {
             "mysql://root:secret@host",
             "secret",
             "Redis secret://",
-            "rediss://:secret@host",
+            "redisss://:secret@host",
             "memory:secret",
         ] {
             let said = refusal(url);

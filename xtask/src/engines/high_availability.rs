@@ -93,7 +93,7 @@ impl HighAvailability {
     /// Where clients find the nodes.
     pub(super) fn queue_url(&self, first: &RabbitMq) -> String {
         let ports: Vec<u16> = [first].into_iter().chain(&self.nodes).map(|node| node.port).collect();
-        rabbitmq::url(&ports)
+        rabbitmq::url("amqp", &ports)
     }
 
     /// Their servers, for their logs.

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::Durability;
+use super::certificate::Certificate;
 use crate::ports;
 use crate::process::leashed;
 use crate::run::Outcome;
@@ -27,11 +28,18 @@ pub(crate) struct Postgres {
     folder: PathBuf,
     password: String,
     user: Option<&'static str>,
+    /// The key of the certificate it shows. It reads no other user's.
+    key: Option<PathBuf>,
 }
 
 impl Postgres {
     /// A server; neither made nor started yet.
-    pub(super) fn new(programs: &Path, folder: &Path, durability: Durability) -> Outcome<Self> {
+    pub(super) fn new(
+        programs: &Path,
+        folder: &Path,
+        durability: Durability,
+        shown: Option<&Certificate>,
+    ) -> Outcome<Self> {
         let port = ports::free()?;
         let user = rustix::process::geteuid().is_root().then_some(USER);
         let mut settings = vec![
@@ -47,6 +55,14 @@ impl Postgres {
         if durability == Durability::Relaxed {
             settings.extend(["fsync=off", "full_page_writes=off"].map(str::to_owned));
         }
+        if let Some(shown) = shown {
+            let (certificate, key) = (shown.certificate.display(), shown.key.display());
+            settings.extend([
+                "ssl=on".into(),
+                format!("ssl_cert_file={certificate}"),
+                format!("ssl_key_file={key}"),
+            ]);
+        }
         let data = folder.join("data");
         let recipe = Recipe::new(&programs.join("postgres"))
             .arguments(["-D", &data.display().to_string()])
@@ -60,6 +76,7 @@ impl Postgres {
             folder: folder.to_path_buf(),
             password: super::draw_hex(16)?,
             user,
+            key: shown.map(|shown| shown.key.clone()),
         })
     }
 
@@ -73,6 +90,9 @@ impl Postgres {
             let (owner, group) = (id_of(user, "-u")?, id_of(user, "-g")?);
             chown(&words, Some(owner), Some(group)).map_err(told)?;
             chown(&self.folder, Some(owner), Some(group)).map_err(told)?;
+            if let Some(key) = &self.key {
+                chown(key, Some(owner), Some(group)).map_err(told)?;
+            }
         }
         let mut initdb = leashed(&self.programs.join("initdb"), self.user)?;
         initdb.args(["--username", USER, "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"]);

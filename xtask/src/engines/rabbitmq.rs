@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::certificate::Certificate;
 use super::find::in_path;
 use crate::http::{exchange, is_fine_with, json_of};
 use crate::ports;
@@ -30,6 +31,8 @@ pub(crate) struct RabbitMq {
     mapper: Option<Server>,
     mapper_port: u16,
     pub(crate) port: u16,
+    /// Where clients come in: another port, if they are to speak TLS.
+    pub(crate) clients_port: u16,
     pub(crate) api_port: u16,
     /// The node's Erlang name.
     pub(crate) node: String,
@@ -40,7 +43,12 @@ pub(crate) struct RabbitMq {
 impl RabbitMq {
     /// A node with these parameters of the `rabbit` application besides (Erlang terms, `{name, value}, …`);
     /// not started yet.
-    pub(super) fn new(scripts: &Path, folder: &Path, parameters: &str) -> Outcome<Self> {
+    pub(super) fn new(
+        scripts: &Path,
+        folder: &Path,
+        parameters: &str,
+        shown: Option<&Certificate>,
+    ) -> Outcome<Self> {
         let mapper_port = ports::free()?;
         let epmd = in_path("epmd").ok_or("epmd, Erlang's port mapper, is not installed")?;
         let recipe = Recipe::new(&epmd).arguments(["-port", &mapper_port.to_string()]);
@@ -48,8 +56,15 @@ impl RabbitMq {
         let listens = Box::new(move || TcpStream::connect(("127.0.0.1", mapper_port)).is_ok());
         let mapper = Server::new("epmd", recipe, folder.join("epmd.log"), listens);
         write_cookie(folder, &super::draw_hex(16)?)?;
-        let node = Self::node("rabbitmq", scripts, folder, ("", parameters), mapper_port)?;
-        Ok(Self { mapper: Some(mapper), ..node })
+        let (listener, encrypted) = match shown {
+            Some(shown) => {
+                let port = ports::free()?;
+                (encrypted_listener(port, shown), Some(port))
+            }
+            None => (String::new(), None),
+        };
+        let node = Self::node("rabbitmq", scripts, folder, (&listener, parameters), mapper_port)?;
+        Ok(Self { mapper: Some(mapper), clients_port: encrypted.unwrap_or(node.port), ..node })
     }
 
     /// Another node of the same cluster, once this one runs.
@@ -82,7 +97,8 @@ impl RabbitMq {
         let server = Server::new(name, recipe, folder.join("log"), answers);
         write_ctl(folder, scripts, &variables)?;
         let (folder, scripts) = (folder.to_path_buf(), scripts.to_path_buf());
-        Ok(Self { server, mapper: None, mapper_port, port, api_port, node, folder, scripts })
+        let clients_port = port;
+        Ok(Self { server, mapper: None, mapper_port, port, clients_port, api_port, node, folder, scripts })
     }
 
     /// Starts the port mapper, if it is this node's, then the node.
@@ -94,9 +110,9 @@ impl RabbitMq {
         self.server.start()
     }
 
-    /// Where clients find it.
+    /// Where it is found in the clear.
     pub(crate) fn url(&self) -> String {
-        url(&[self.port])
+        url("amqp", &[self.port])
     }
 
     /// Where its management API is.
@@ -122,9 +138,9 @@ impl RabbitMq {
 }
 
 /// Where clients find the nodes of one broker, by their ports.
-pub(super) fn url(ports: &[u16]) -> String {
+pub(super) fn url(protocol: &str, ports: &[u16]) -> String {
     let nodes: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
-    format!("amqp://guest:guest@{}/%2f", nodes.join(","))
+    format!("{protocol}://guest:guest@{}/%2f", nodes.join(","))
 }
 
 /// Says hello in the protocol, and listens for an answer.
@@ -152,6 +168,16 @@ fn write_configuration(folder: &Path, port: u16, api_port: u16, more: &str) -> O
     // Read instead of the machine's own.
     write(folder, "rabbitmq-env.conf", "")?;
     write(folder, "enabled_plugins", "[rabbitmq_management].\n")
+}
+
+/// The lines of its configuration for clients that speak TLS, and show no certificate of their own.
+fn encrypted_listener(port: u16, shown: &Certificate) -> String {
+    let (certificate, key) = (shown.certificate.display(), shown.key.display());
+    format!(
+        "listeners.ssl.1 = 127.0.0.1:{port}\nssl_options.cacertfile = {certificate}\n\
+         ssl_options.certfile = {certificate}\nssl_options.keyfile = {key}\n\
+         ssl_options.verify = verify_none\nssl_options.fail_if_no_peer_cert = false"
+    )
 }
 
 /// The secret that nodes and tools show each other.

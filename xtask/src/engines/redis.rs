@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::certificate::Certificate;
 use crate::ports;
 use crate::run::Outcome;
 use crate::server::{Recipe, Server};
@@ -16,14 +17,29 @@ const ANSWER_S_MAX: u64 = 10;
 pub(crate) struct Redis {
     pub(crate) server: Server,
     pub(crate) port: u16,
+    /// Where clients come in: another port, if they are to speak TLS.
+    pub(crate) clients_port: u16,
     data: PathBuf,
     program: PathBuf,
 }
 
 impl Redis {
     /// A server that appends to a file and syncs it every second; not started yet.
-    pub(super) fn new(program: &Path, folder: &Path) -> Outcome<Self> {
-        Self::called("redis", program, folder)
+    pub(super) fn new(program: &Path, folder: &Path, shown: Option<&Certificate>) -> Outcome<Self> {
+        let mut redis = Self::called("redis", program, folder)?;
+        if let Some(shown) = shown {
+            redis.clients_port = ports::free()?;
+            let port = redis.clients_port.to_string();
+            let (certificate, key) =
+                (shown.certificate.display().to_string(), shown.key.display().to_string());
+            let listener =
+                ["--tls-port", &port, "--tls-auth-clients", "no", "--tls-ca-cert-file", &certificate];
+            let shows = ["--tls-cert-file", &certificate, "--tls-key-file", &key];
+            let arguments = &mut redis.server.recipe_mut().arguments;
+            arguments.extend(listener.map(str::to_owned));
+            arguments.extend(shows.map(str::to_owned));
+        }
+        Ok(redis)
     }
 
     /// The same under this name.
@@ -47,7 +63,13 @@ impl Redis {
         let recipe = Recipe::new(program).arguments(words);
         let answers = Box::new(move || command(port, &["PING"]).is_ok_and(|answer| answer == "+PONG"));
         let server = Server::new(name, recipe, folder.join("log"), answers);
-        Ok(Self { server, port, data: folder.to_path_buf(), program: program.to_path_buf() })
+        Ok(Self {
+            server,
+            port,
+            clients_port: port,
+            data: folder.to_path_buf(),
+            program: program.to_path_buf(),
+        })
     }
 
     /// Follows this primary when it starts for the first time; sentinels rewrite who follows whom.
@@ -60,11 +82,6 @@ impl Redis {
     /// Whether it is the one that takes writes.
     pub(crate) fn is_primary(&self) -> bool {
         self.command(&["INFO", "replication"]).is_ok_and(|told| told.contains("role:master"))
-    }
-
-    /// Where clients find it.
-    pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
     }
 
     /// Its program.

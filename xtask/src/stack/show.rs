@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// Order services.
     #[arg(long, default_value_t = 2)]
     orders: usize,
+    /// Services speak TLS to their engines; not with replica and cluster.
+    #[arg(long)]
+    encrypted: bool,
     /// Services' settings, NAME=VALUE.
     #[arg(long = "set", value_parser = name_and_value)]
     settings: Vec<(String, String)>,
@@ -51,6 +54,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
         orders: options.orders,
         settings,
         highly_available: options.what == What::Ha,
+        encrypted: options.encrypted,
         ..Shape::default()
     };
     let mut stack = Stack::new(&shape, Durability::Full)?;
@@ -64,7 +68,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     let engines = &stack.engines;
     println!("redis                {}", engines.stock_url(None));
     println!("rabbitmq             {}   management {}", engines.queue_url(None), engines.rabbitmq.api_url());
-    println!("postgres             {}", engines.postgres.url(super::DATABASE));
+    println!("postgres             {}", engines.database_url(None, super::DATABASE));
     println!("\nservice        process   listens on   metrics and readiness             log");
     for service in &stack.services {
         println!(

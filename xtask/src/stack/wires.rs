@@ -57,8 +57,8 @@ impl Wires {
 
 fn port_of(engines: &Engines, engine: Engine) -> u16 {
     match engine {
-        Engine::Redis => engines.redis.port,
-        Engine::RabbitMq => engines.rabbitmq.port,
+        Engine::Redis => engines.redis.clients_port,
+        Engine::RabbitMq => engines.rabbitmq.clients_port,
         Engine::Postgres => engines.postgres.port,
     }
 }
@@ -71,10 +71,9 @@ pub(super) fn engine_urls(
     database: &str,
 ) -> [(&'static str, String); 3] {
     let by = |engine| wires.and_then(|wires| wires.of(role, engine).ok()).map(Proxy::port);
-    let postgres = by(Engine::Postgres).unwrap_or(engines.postgres.port);
     [
         ("SECKILL_STOCK_URL", engines.stock_url(by(Engine::Redis))),
         ("SECKILL_QUEUE_URL", engines.queue_url(by(Engine::RabbitMq))),
-        ("SECKILL_DATABASE_URL", engines.postgres.url_by(postgres, database)),
+        ("SECKILL_DATABASE_URL", engines.database_url(by(Engine::Postgres), database)),
     ]
 }

@@ -1,4 +1,4 @@
-//! Where the broker's nodes are: `amqp://user:password@host:port,host:port,…/vhost`.
+//! Where the broker's nodes are: `amqp://user:password@host:port,host:port,…/vhost`, or the same with `amqps`.
 
 use std::fmt;
 
@@ -6,16 +6,17 @@ use lapin::uri::AMQPUri;
 
 use super::options::HEARTBEAT_S;
 
-/// The port of a host that names none.
+/// The ports of a host that names none: plain, and encrypted.
 const PORT_DEFAULT: u16 = 5672;
+const PORT_ENCRYPTED_DEFAULT: u16 = 5671;
 /// Nodes of one cluster at most.
 const NODES_MAX: usize = 32;
 
 /// Why a URL names no broker. Never shows the URL: it holds a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// It is not `amqp://…`.
-    #[error("expected amqp://user:password@host:port,…/vhost")]
+    /// It is neither `amqp://…` nor `amqps://…`.
+    #[error("expected amqp:// or amqps://user:password@host:port,…/vhost")]
     Scheme,
     /// It has something after the virtual host.
     #[error("nothing may follow the virtual host: the rest are settings")]
@@ -36,12 +37,18 @@ pub enum AddressError {
 pub struct Addresses(Vec<AMQPUri>);
 
 impl Addresses {
-    /// Reads a URL. Without a virtual host, or with an empty one, it is `/`; without a user, `guest`.
+    /// Reads a URL. Without a virtual host, or with an empty one, it is `/`; without a user, `guest`. With `amqps`
+    /// the connections are encrypted, and a node's certificate must be one that this machine trusts.
     ///
     /// # Errors
     /// [`AddressError`] when it names no broker.
     pub fn parse(url: &str) -> Result<Self, AddressError> {
-        let rest = url.strip_prefix("amqp://").ok_or(AddressError::Scheme)?;
+        let (scheme, rest) = url.split_once("://").ok_or(AddressError::Scheme)?;
+        let port_default = match scheme {
+            "amqp" => PORT_DEFAULT,
+            "amqps" => PORT_ENCRYPTED_DEFAULT,
+            _ => return Err(AddressError::Scheme),
+        };
         if rest.contains(['?', '#']) {
             return Err(AddressError::Query);
         }
@@ -50,10 +57,10 @@ impl Addresses {
         let vhost = if vhost.is_empty() { "%2f" } else { vhost };
         let at = if user.is_empty() { String::new() } else { format!("{user}@") };
         let mut common: AMQPUri =
-            format!("amqp://{at}host/{vhost}").parse().map_err(|_| AddressError::Encoding)?;
+            format!("{scheme}://{at}host/{vhost}").parse().map_err(|_| AddressError::Encoding)?;
         common.query.heartbeat = Some(HEARTBEAT_S);
         let nodes = hosts.split(',').map(|node| {
-            let (host, port) = host_and_port(node)?;
+            let (host, port) = host_and_port(node, port_default)?;
             let mut uri = common.clone();
             (uri.authority.host, uri.authority.port) = (host, port);
             Ok(uri)
@@ -87,7 +94,7 @@ pub(super) fn node(uri: &AMQPUri) -> String {
     format!("{}:{}", uri.authority.host, uri.authority.port)
 }
 
-fn host_and_port(node: &str) -> Result<(String, u16), AddressError> {
+fn host_and_port(node: &str, port_default: u16) -> Result<(String, u16), AddressError> {
     let bad = || AddressError::Host(node.to_owned());
     // An IPv6 address is in brackets, and has colons of its own.
     let (host, port) = match node.strip_prefix('[').map(|rest| rest.split_once(']')) {
@@ -95,12 +102,14 @@ fn host_and_port(node: &str) -> Result<(String, u16), AddressError> {
         Some(None) => return Err(bad()),
         None => node.split_once(':').map_or((node, None), |(host, port)| (host, Some(port))),
     };
-    let port = port.map_or(Ok(PORT_DEFAULT), |port| port.parse().map_err(|_| bad()))?;
+    let port = port.map_or(Ok(port_default), |port| port.parse().map_err(|_| bad()))?;
     if host.is_empty() { Err(bad()) } else { Ok((host.to_owned(), port)) }
 }
 
 #[cfg(test)]
 mod tests {
+    use lapin::uri::AMQPScheme;
+
     use super::*;
 
     #[test]
@@ -116,12 +125,17 @@ mod tests {
         assert_eq!((second.authority.host.as_str(), second.vhost.as_str()), ("b", "shop/one"));
         assert_eq!(second.authority.userinfo.password, "p@ss");
         assert_eq!(second.query.heartbeat, Some(HEARTBEAT_S));
+        assert_eq!(second.scheme, AMQPScheme::AMQP);
+        let encrypted = Addresses::parse("amqps://me@a:1,b/").unwrap();
+        assert_eq!(format!("{encrypted:?}"), r#"["a:1", "b:5671"]"#);
+        assert_eq!(encrypted.nth(1).scheme, AMQPScheme::AMQPS);
     }
 
     #[test]
     fn a_bad_url_is_told_without_its_password() {
         let told = |url: &str| Addresses::parse(url).unwrap_err();
         assert_eq!(told("redis://a"), AddressError::Scheme);
+        assert_eq!(told("amqpss://a"), AddressError::Scheme);
         assert_eq!(told("amqp://me:secret@a:x/"), AddressError::Host("a:x".into()));
         assert_eq!(told("amqp://me:secret@a,,b/"), AddressError::Host(String::new()));
         assert_eq!(told("amqp://a/?heartbeat=1"), AddressError::Query);

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use redis::cluster::ClusterClient;
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, TlsMode,
+};
 
 use super::connection::Connection;
 use super::failure::Failure;
@@ -16,14 +18,25 @@ const STALLED: u32 = 10;
 /// Port of a server, and of a sentinel, that names none.
 const PORT: u16 = 6_379;
 const SENTINEL_PORT: u16 = 26_379;
+const UNKNOWN: &str = "it is none of redis://, redis+sentinel://, redis+cluster://, or these with rediss";
 
-/// A parsed `redis…` URL.
+/// The plain protocol, and the one over TLS, as URLs name them.
+const PLAIN: &str = "redis";
+const ENCRYPTED: &str = "rediss";
+
+/// A parsed `redis…` URL. With `rediss` for `redis` every connection is encrypted, and the server's certificate
+/// must be one that this machine trusts.
 pub(super) enum Address {
     /// `redis://[user:password@]host[:port][/db]`
     Single(Client),
     /// `redis+sentinel://[user:password@]host[:port],…/primary's name[/db]`; the credentials are the
     /// servers', sentinels are asked without.
-    Sentinel { sentinels: Vec<ConnectionInfo>, primary: String, server: RedisConnectionInfo },
+    Sentinel {
+        sentinels: Vec<ConnectionInfo>,
+        primary: String,
+        server: RedisConnectionInfo,
+        encryption: Option<TlsMode>,
+    },
     /// `redis+cluster://[user:password@]host[:port],…`
     Cluster(Box<ClusterClient>),
 }
@@ -32,16 +45,24 @@ impl Address {
     /// Parses a URL; what is wrong with it otherwise, without showing any of it.
     pub(super) fn parse(url: &str, answer_max: Duration) -> Result<Self, &'static str> {
         let (scheme, rest) = url.split_once("://").ok_or("it lacks ://")?;
-        match scheme {
-            "redis" => Client::open(url).map(Self::Single).map_err(|_| "it does not parse"),
-            "redis+sentinel" => parse_sentinel(rest),
-            "redis+cluster" => {
+        let (protocol, kind) = scheme.split_once('+').unwrap_or((scheme, ""));
+        match protocol {
+            PLAIN => {}
+            ENCRYPTED => choose_cryptography(),
+            _ => return Err(UNKNOWN),
+        }
+        match kind {
+            // After # the client would take the word to check no certificate.
+            "" if url.contains('#') => Err("nothing may follow a #: certificates are always checked"),
+            "" => Client::open(url).map(Self::Single).map_err(|_| "it does not parse"),
+            "sentinel" => parse_sentinel(protocol, rest),
+            "cluster" => {
                 let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
                 if !path.is_empty() {
                     return Err("a cluster has no databases");
                 }
                 let (credentials, hosts) = hosts.rsplit_once('@').unwrap_or(("", hosts));
-                let nodes = servers(credentials, hosts, PORT, "")?;
+                let nodes = servers(protocol, credentials, hosts, PORT, "")?;
                 // One retry, at once: the caller's bound is short, and the connection heals by itself.
                 let builder = ClusterClient::builder(nodes)
                     .retries(1)
@@ -55,7 +76,7 @@ impl Address {
                     .map(|client| Self::Cluster(Box::new(client)))
                     .map_err(|_| "the cluster's nodes do not parse")
             }
-            _ => Err("it is none of redis://, redis+sentinel://, redis+cluster://"),
+            _ => Err(UNKNOWN),
         }
     }
 
@@ -70,8 +91,12 @@ impl Address {
             Self::Single(client) => {
                 Connection::Single(client.get_multiplexed_async_connection_with_config(&config).await?)
             }
-            Self::Sentinel { sentinels, primary, server } => {
-                let node = SentinelNodeConnectionInfo::default().set_redis_connection_info(server.clone());
+            Self::Sentinel { sentinels, primary, server, encryption } => {
+                let mut node =
+                    SentinelNodeConnectionInfo::default().set_redis_connection_info(server.clone());
+                if let Some(mode) = encryption {
+                    node = node.set_tls_mode(*mode);
+                }
                 // A new client each time: what it remembers of dead sentinels would only slow it down.
                 let mut client = SentinelClient::build(
                     sentinels.clone(),
@@ -86,27 +111,40 @@ impl Address {
     }
 }
 
-fn parse_sentinel(rest: &str) -> Result<Address, &'static str> {
+/// The client asks the process for its cryptography, and panics where it finds a choice of several: whatever
+/// else is linked in, this one is there. A program that has chosen before keeps its choice.
+fn choose_cryptography() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+fn parse_sentinel(protocol: &str, rest: &str) -> Result<Address, &'static str> {
     let (hosts, path) = rest.split_once('/').ok_or("it lacks /NAME of the primary")?;
     let (primary, db) = path.split_once('/').unwrap_or((path, ""));
     if primary.is_empty() {
         return Err("it lacks /NAME of the primary");
     }
     let (credentials, hosts) = hosts.rsplit_once('@').unwrap_or(("", hosts));
-    let sentinels = servers("", hosts, SENTINEL_PORT, "")?;
+    let sentinels = servers(protocol, "", hosts, SENTINEL_PORT, "")?;
     // The host is not looked at: only credentials and database are taken from it.
-    let server = servers(credentials, "server", PORT, db)?.remove(0).redis_settings().clone();
-    Ok(Address::Sentinel { sentinels, primary: primary.to_owned(), server })
+    let server = servers(protocol, credentials, "server", PORT, db)?.remove(0).redis_settings().clone();
+    let encryption = (protocol == ENCRYPTED).then_some(TlsMode::Secure);
+    Ok(Address::Sentinel { sentinels, primary: primary.to_owned(), server, encryption })
 }
 
 /// Each of `hosts` as an address of its own.
-fn servers(credentials: &str, hosts: &str, port: u16, db: &str) -> Result<Vec<ConnectionInfo>, &'static str> {
+fn servers(
+    protocol: &str,
+    credentials: &str,
+    hosts: &str,
+    port: u16,
+    db: &str,
+) -> Result<Vec<ConnectionInfo>, &'static str> {
     let at = if credentials.is_empty() { "" } else { "@" };
     let parse = |host: &str| {
         // After an IPv6 address's closing bracket, or anywhere else, a colon starts the port.
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
         let host = if has_port { host.to_owned() } else { format!("{host}:{port}") };
-        let url = format!("redis://{credentials}{at}{host}/{db}");
+        let url = format!("{protocol}://{credentials}{at}{host}/{db}");
         url.into_connection_info().map_err(|_| "a host, the credentials or the database do not parse")
     };
     hosts.split(',').map(parse).collect()
@@ -121,7 +159,8 @@ mod tests {
     #[test]
     fn sentinels_share_the_name_and_the_servers_have_the_credentials() {
         let url = "redis+sentinel://shop:p%40ss@s1,s2:26380,[::1]/main/2";
-        let Ok(Address::Sentinel { sentinels, primary, server }) = Address::parse(url, BOUND) else {
+        let Ok(Address::Sentinel { sentinels, primary, server, encryption }) = Address::parse(url, BOUND)
+        else {
             panic!("must parse")
         };
         let named: Vec<_> = sentinels.iter().map(|s| s.addr().to_string()).collect();
@@ -129,13 +168,35 @@ mod tests {
         assert_eq!((primary.as_str(), server.db()), ("main", 2));
         assert_eq!((server.username(), server.password()), (Some("shop"), Some("p@ss")));
         assert_eq!(sentinels[0].redis_settings().password(), None);
+        assert!(encryption.is_none() && sentinels.iter().all(|s| !is_encrypted(s)));
+    }
+
+    fn is_encrypted(server: &ConnectionInfo) -> bool {
+        matches!(server.addr(), redis::ConnectionAddr::TcpTls { insecure: false, .. })
+    }
+
+    #[test]
+    fn an_s_encrypts_every_connection() {
+        let Ok(Address::Single(client)) = Address::parse("rediss://u:p@host", BOUND) else {
+            panic!("must parse")
+        };
+        assert!(is_encrypted(client.get_connection_info()));
+        let url = "rediss+sentinel://s1,s2/main";
+        let Ok(Address::Sentinel { sentinels, encryption, .. }) = Address::parse(url, BOUND) else {
+            panic!("must parse")
+        };
+        assert!(matches!(encryption, Some(TlsMode::Secure)) && sentinels.iter().all(is_encrypted));
+        assert!(matches!(Address::parse("rediss+cluster://u:p@a:1,b:2", BOUND), Ok(Address::Cluster(_))));
     }
 
     #[test]
     fn what_is_wrong_is_said_without_showing_the_url() {
         for bad in [
             "redis:secret",
-            "rediss://secret@host",
+            "redisss://secret@host",
+            "rediss+ring://secret@host",
+            "rediss://:secret@host/#insecure",
+            "rediss://:secret@ho st",
             "redis+sentinel://secret@host",
             "redis+sentinel://secret@host/",
             "redis+cluster://a:secret@host/1",

@@ -142,8 +142,8 @@ impl Market {
                 Placed::Accepted(order) => {
                     self.tally.count(Kind::Accepted);
                     self.tally.demanded(quantity);
-                    let (order, buyer) = (order.into(), buyer.into());
-                    self.journal.add(Entry { order, buyer, quantity, ticket: issued.ticket.into() });
+                    let (order, buyer, ticket) = (order.into(), buyer.into(), issued.ticket.into());
+                    self.journal.add(Entry { order, buyer, quantity, ticket, refused: false });
                     false
                 }
                 Placed::Not(reply) => match self.refused(202, &reply, quantity) {

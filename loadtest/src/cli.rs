@@ -191,6 +191,9 @@ pub(crate) struct VerdictArgs {
     /// The journal to judge.
     #[arg(long)]
     pub(crate) journal: PathBuf,
+    /// Does not ask that what was accepted is sold: for a platform whose stock store was made to lie.
+    #[arg(long)]
+    pub(crate) may_reject: bool,
 }
 
 /// `races`.
@@ -211,6 +214,9 @@ pub(crate) struct RacesArgs {
     /// Another way for webhooks to the buyers' listener.
     #[arg(long)]
     pub(crate) webhooks_by: Option<Target>,
+    /// Who cancelled sends the ticket again, several times, each on a new connection.
+    #[arg(long)]
+    pub(crate) click_again: bool,
     /// Orders to race.
     #[arg(long, default_value_t = 1000)]
     pub(crate) orders: u32,

@@ -39,6 +39,9 @@ pub(crate) struct Entry {
     pub(crate) quantity: u32,
     /// The ticket it answered.
     pub(crate) ticket: Box<str>,
+    /// Whether it said itself that the ledger has refused the order: whose ticket outlived its place is told so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) refused: bool,
 }
 
 /// How the run ended, in units.
@@ -195,6 +198,7 @@ mod tests {
             buyer: format!("b-{n}").into(),
             quantity: 1,
             ticket: "t".into(),
+            refused: n.is_multiple_of(7),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::platform::Platform;
 use crate::report::{Report, say};
 use crate::venue::Venue;
 use crate::verdict::{Promise, Verdict};
-use judge::{Outcome, judge};
+use judge::{Outcome, clicked_again, judge};
 use plan::Plan;
 
 /// Orders at most: each holds a connection until its race is run.
@@ -42,6 +42,8 @@ struct Track {
     /// The platform's clock minus ours.
     offset_ms: i64,
     tag: i64,
+    /// Whether tickets of cancelled orders are sent again.
+    click_again: bool,
     /// Orders being placed at once.
     placing: Semaphore,
 }
@@ -77,6 +79,7 @@ pub(crate) async fn run(args: &RacesArgs, clock: &Clock) -> Result<bool, RunErro
         clock: *clock,
         offset_ms: gate.now - clock.now_ms(),
         tag: clock.now_ms(),
+        click_again: args.click_again,
         placing: Semaphore::new(args.connections.max(1)),
     });
 
@@ -97,6 +100,9 @@ pub(crate) async fn run(args: &RacesArgs, clock: &Clock) -> Result<bool, RunErro
     let ledger = crate::verdict::at_rest(&platform, &venue.head.sale, deadline).await?;
     let audit = platform.operator().audit().await?;
     let mut verdict = judge(&outcomes, &ledger, args.winner_percent.into());
+    if args.click_again {
+        verdict.promises.push(clicked_again(&outcomes));
+    }
     let detail = format!("{} findings", audit.findings.len());
     verdict.promises.push(Promise::new("the audit finds nothing", audit.ok, detail));
     report(args, &venue, &outcomes, verdict)

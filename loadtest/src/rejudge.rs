@@ -19,12 +19,16 @@ pub(crate) async fn run(args: &VerdictArgs, clock: &Clock) -> Result<bool, RunEr
     let (sale, accepted) = (account.head.sale.clone(), account.entries.len());
     let drain = Duration::from_secs(args.target.drain_s);
     let facts = verdict::collect(&platform, account, drain, args.target.sample).await?;
+    let mut verdict = verdict::judge(&facts);
+    if args.may_reject {
+        verdict.promises.retain(|promise| promise.promise != verdict::ACCEPTED_IS_SOLD);
+    }
     let report = Report {
         title: format!("verdict on sale {sale}"),
         tally: None,
         rates: None,
         extra: vec![("accepted orders in the journal", accepted.into())],
-        verdict: Some(verdict::judge(&facts)),
+        verdict: Some(verdict),
     };
     Ok(report.publish(args.target.json.as_deref())?)
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::journal::Account;
 
 pub(crate) use collect::{at_rest, collect};
-pub(crate) use judge::judge;
+pub(crate) use judge::{ACCEPTED_IS_SOLD, judge};
 
 /// What became of an accepted order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

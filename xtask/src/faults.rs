@@ -60,12 +60,16 @@ pub(crate) struct Fault {
     pub(crate) effects: &'static [Effect],
     /// The platform it strikes.
     pub(crate) shape: fn() -> Shape,
+    /// Units of the storm's sale.
+    pub(crate) stock: u32,
     /// Seconds that buyers arrive.
     pub(crate) storm_s: u32,
     /// Seconds that a buyer keeps retrying. Without patience, what a fault interrupts is never continued.
     pub(crate) patience_s: u32,
     /// The longest time without a single 202, where one is promised.
     pub(crate) pause_ms_max: Option<u64>,
+    /// Whether the ledger may refuse orders after their 202: only where the stock store was made to lie.
+    pub(crate) may_reject: bool,
     /// Whether it is in the short set.
     pub(crate) short: bool,
     /// Strikes, and mends what it broke.

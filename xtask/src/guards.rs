@@ -1,18 +1,36 @@
 //! Guards: each rule that keeps the promises stands on a line of its own. For each, a committed patch
-//! takes that line out of the shipped code, and the same unedited test must then fail.
+//! takes that line out of the shipped code, and the same unedited test must then fail. The rules of the protocol
+//! itself have a fault besides ([`storms`]): without the rule, its storm breaks a promise.
+
+mod storms;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde::Deserialize;
 
 use crate::engines::{Durability, Engines};
 use crate::run::{Outcome, cargo, root, target, to_end};
+pub(crate) use storms::run as run_storms;
 
 #[derive(Deserialize)]
 struct Index {
     guard: Vec<Guard>,
+    storm: Vec<storms::Storm>,
+}
+
+impl Index {
+    fn read() -> Outcome<Self> {
+        let text =
+            fs::read_to_string(folder().join("guards.toml")).map_err(|e| format!("guards.toml: {e}"))?;
+        toml::from_str(&text).map_err(|e| format!("guards.toml: {e}"))
+    }
+}
+
+/// Where the patches are.
+fn folder() -> PathBuf {
+    root().join("xtask/guards")
 }
 
 /// One guard: `xtask/guards/<name>.patch`.
@@ -34,9 +52,7 @@ struct Guard {
 
 /// Tries every guard whose name contains `only`.
 pub(crate) fn run(only: Option<&str>) -> Outcome {
-    let folder = root().join("xtask/guards");
-    let text = fs::read_to_string(folder.join("guards.toml")).map_err(|e| format!("guards.toml: {e}"))?;
-    let index: Index = toml::from_str(&text).map_err(|e| format!("guards.toml: {e}"))?;
+    let index = Index::read()?;
     let chosen: Vec<_> =
         index.guard.iter().filter(|g| only.is_none_or(|part| g.name.contains(part))).collect();
     let tree = target().join("guards-tree");
@@ -53,7 +69,7 @@ pub(crate) fn run(only: Option<&str>) -> Outcome {
             .map_err(|out| format!("{}: with every guard in place its test fails:\n{out}", guard.name))?;
     }
     for guard in &chosen {
-        let verdict = trial.without(guard, &folder);
+        let verdict = trial.without(guard);
         println!("{:4} {:28} {}", if verdict.is_ok() { "ok" } else { "FAIL" }, guard.name, guard.rule);
         if let Err(why) = verdict {
             println!("     {why}");
@@ -80,11 +96,10 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     /// The guard's test, with the guard removed, must fail: by its assertions, not by the compiler.
-    fn without(&self, guard: &Guard, folder: &Path) -> Outcome {
-        let patch = folder.join(format!("{}.patch", guard.name));
-        apply(&patch, self.tree, false)?;
+    fn without(&self, guard: &Guard) -> Outcome {
+        apply(&guard.name, self.tree, false)?;
         let outcome = self.test_passes(guard);
-        apply(&patch, self.tree, true)?;
+        apply(&guard.name, self.tree, true)?;
         match outcome {
             Ok(()) => Err("with the guard removed the test still passes".into()),
             Err(out) if out.contains("test result: FAILED") => Ok(()),
@@ -119,9 +134,11 @@ impl Trial<'_> {
     }
 }
 
-fn apply(patch: &Path, tree: &Path, reverse: bool) -> Outcome {
+/// Takes a guard out of the tree, or puts it back.
+fn apply(guard: &str, tree: &Path, reverse: bool) -> Outcome {
+    let patch = folder().join(format!("{guard}.patch"));
     let mut command = Command::new("patch");
-    command.args(["--silent", "--forward", "--no-backup-if-mismatch", "-p1", "-i"]).arg(patch);
+    command.args(["--silent", "--forward", "--no-backup-if-mismatch", "-p1", "-i"]).arg(&patch);
     if reverse {
         command.args(["--reverse", "--force"]);
     }

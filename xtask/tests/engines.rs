@@ -21,8 +21,9 @@ impl Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         let mut process = command.arg("engines").stdout(Stdio::piped()).spawn().expect("xtask starts");
         let output = BufReader::new(process.stdout.take().expect("its output is a pipe"));
-        let mut lines = output.lines().map_while(Result::ok);
-        let told: Vec<String> = lines.by_ref().take_while(|line| line.starts_with("export ")).collect();
+        // To the last line: whoever stops listening earlier ends it by a broken pipe.
+        let lines = output.lines().map_while(Result::ok);
+        let told: Vec<String> = lines.take_while(|line| !line.starts_with("# Running")).collect();
         let port = |line: &String| {
             let after_host = line.split("127.0.0.1:").nth(1)?;
             after_host.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()
@@ -30,7 +31,8 @@ impl Run {
         let ctl = told.iter().find_map(|line| line.strip_prefix("export TEST_RABBITMQCTL='"));
         let ctl = PathBuf::from(ctl.expect("it tells where rabbitmqctl is"));
         let folder = ctl.ancestors().nth(2).expect("it lies two folders deep").to_path_buf();
-        Self { process, ports: told.iter().filter_map(port).collect(), folder }
+        let exports = told.iter().filter(|line| line.starts_with("export "));
+        Self { process, ports: exports.filter_map(port).collect(), folder }
     }
 
     fn tell(&self, signal: &str) {

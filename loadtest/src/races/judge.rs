@@ -90,6 +90,15 @@ pub(super) fn judge(outcomes: &[Outcome], ledger: &Ledger, winner_percent: usize
     Verdict { promises }
 }
 
+/// That tickets of cancelled orders were sent again at all: what they must not do, the stock tells. An answer
+/// may still be "queued" where the stock store has not heard of the order yet.
+pub(super) fn clicked_again(outcomes: &[Outcome]) -> Promise {
+    let sum = |which: fn(&Race) -> u32| outcomes.iter().map(|o| which(&o.race)).sum::<u32>();
+    let (again, cancelled) = (sum(|race| race.clicks_again), sum(|race| race.told_cancelled));
+    let detail = format!("{again} sent again, {cancelled} of them told of the cancel");
+    Promise::new("tickets of cancelled orders were sent again", again > 0, detail)
+}
+
 fn stock(outcomes: &[Outcome], ledger: &Ledger) -> Promise {
     let live: u32 = outcomes.iter().filter(|o| o.status() == "paid").map(|o| o.order.order.quantity).sum();
     let stock = ledger.stock_store.unwrap_or_default();

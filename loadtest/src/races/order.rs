@@ -11,7 +11,7 @@ use super::Track;
 use super::judge::Outcome;
 use super::plan::Plan;
 use crate::error::RunError;
-use crate::http::Call;
+use crate::http::{Call, body};
 use crate::platform::{Operator, Placed, Shopper};
 use crate::secret::webhook_signature;
 
@@ -19,6 +19,8 @@ use crate::secret::webhook_signature;
 const LOOK_PAUSE_MS: u64 = 100;
 /// Looks at an order that stays queued.
 const LOOKS_MAX: u32 = 100;
+/// When after its cancel a ticket is sent again: before its release can have been heard of, and after.
+const AGAIN_AFTER_MS: [i64; 4] = [0, 500, 1_000, 1_500];
 
 /// What the actors did and were told.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +35,17 @@ pub(super) struct Race {
     pub(super) cancelled: bool,
     /// A webhook that was signed well was not answered 200.
     pub(super) webhook_refused: bool,
+    /// Times that the ticket of the cancelled order was sent again, and answered.
+    pub(super) clicks_again: u32,
+    /// Those that were answered with the cancel.
+    pub(super) told_cancelled: u32,
+}
+
+/// An order to race for.
+struct Held {
+    order: Order,
+    pay_by: i64,
+    ticket: String,
 }
 
 /// Runs a race; none when the order was not accepted or not committed in time to be raced.
@@ -45,7 +58,8 @@ pub(super) async fn race(track: Arc<Track>, n: u32, plan: Plan) -> Result<Option
         let _turn = track.placing.acquire().await;
         place(&track, &mut shopper, &token).await?
     };
-    let Some((order, pay_by)) = placed else { return Ok(None) };
+    let Some(held) = placed else { return Ok(None) };
+    let (order, pay_by) = (&held.order, held.pay_by);
     let id = order.order_id.to_string();
     let payment = if plan.pay_at_ms.is_some() {
         let path = format!("/api/v1/orders/{id}/payment");
@@ -55,16 +69,19 @@ pub(super) async fn race(track: Arc<Track>, n: u32, plan: Plan) -> Result<Option
     };
     let mut other = track.platform.shopper();
     let (paid, cancelled) = tokio::join!(
-        pay(&track, &order, payment, plan, pay_by),
+        pay(&track, order, payment, plan, pay_by),
         cancel(&track, &mut other, &id, &token, plan.cancel_at_ms.map(|at| pay_by + at)),
     );
     let mut race = paid?;
     race.cancelled = cancelled?;
+    if race.cancelled && track.click_again {
+        click_again(&track, &held, &token, &mut race).await?;
+    }
     race.order = id;
     Ok(Some(race))
 }
 
-async fn place(track: &Track, shopper: &mut Shopper, token: &str) -> Result<Option<(Order, i64)>, RunError> {
+async fn place(track: &Track, shopper: &mut Shopper, token: &str) -> Result<Option<Held>, RunError> {
     let Ok(issued) = shopper.ticket(&track.buy, token).await? else { return Ok(None) };
     let Placed::Accepted(id) = shopper.place(&track.buy, token, &issued.ticket, 1).await? else {
         return Ok(None);
@@ -73,7 +90,7 @@ async fn place(track: &Track, shopper: &mut Shopper, token: &str) -> Result<Opti
         if let Ok(order) = shopper.order(&id, token).await?
             && let Some(pay_by) = order.pay_by
         {
-            return Ok(Some((order, pay_by)));
+            return Ok(Some(Held { order, pay_by, ticket: issued.ticket }));
         }
         tokio::time::sleep(Duration::from_millis(LOOK_PAUSE_MS)).await;
     }
@@ -142,6 +159,24 @@ async fn cancel(
     until(track, at).await;
     let path = format!("/api/v1/orders/{order}/cancel");
     Ok(shopper.reply(&Call::post(&path, token, "")).await?.status == 200)
+}
+
+/// Sends the ticket of a cancelled order again. Each connection may lead to another gateway, also to one that
+/// has never seen the ticket.
+async fn click_again(track: &Track, held: &Held, token: &str, race: &mut Race) -> Result<(), RunError> {
+    let began = track.clock.now_ms() + track.offset_ms;
+    let body = format!(r#"{{"ticket":"{}","quantity":{}}}"#, held.ticket, held.order.quantity);
+    let path = format!("{}/orders", track.buy);
+    for after_ms in AGAIN_AFTER_MS {
+        until(track, began + after_ms).await;
+        let reply = track.platform.shopper().reply(&Call::post(&path, token, &body)).await?;
+        if reply.status == 202 {
+            race.clicks_again += 1;
+            race.told_cancelled +=
+                u32::from(body::text(&reply.body, "status").as_deref() == Some("cancelled"));
+        }
+    }
+    Ok(())
 }
 
 /// Reads an order until nothing is under way with it any more, or the deadline passes.

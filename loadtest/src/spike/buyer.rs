@@ -141,8 +141,9 @@ impl Buyer<'_> {
                 stage.tally.time(Series::Order, sent.elapsed());
                 stage.tally.time(Series::Click, clicked.elapsed());
                 stage.tally.demanded(1);
-                let order = reply.and_then(|r| body::text(&r.body, "order_id")).unwrap_or_default();
-                self.promised(&order, issued);
+                let answer = reply.map(|r| r.body).unwrap_or_default();
+                let order = body::text(&answer, "order_id").unwrap_or_default();
+                self.promised(&order, issued, body::is_refused(&answer));
                 return Ok(Some(order));
             }
             Kind::SoldOut | Kind::NotEnough => {
@@ -154,7 +155,7 @@ impl Buyer<'_> {
         Ok(None)
     }
 
-    fn promised(&self, order: &str, issued: &TicketIssued) {
+    fn promised(&self, order: &str, issued: &TicketIssued, refused: bool) {
         if *order != issued.order_id.to_string() {
             self.stage.tally.count(Kind::Wrong);
         }
@@ -163,6 +164,7 @@ impl Buyer<'_> {
             buyer: self.name.as_str().into(),
             quantity: 1,
             ticket: issued.ticket.as_str().into(),
+            refused,
         });
     }
 
@@ -180,7 +182,7 @@ impl Buyer<'_> {
         if kind == Kind::Accepted {
             let order = body::text(&second.body, "order_id").unwrap_or_default();
             if order != issued.order_id.to_string() {
-                self.promised(&order, issued);
+                self.promised(&order, issued, body::is_refused(&second.body));
             }
         }
         first

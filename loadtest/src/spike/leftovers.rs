@@ -34,7 +34,7 @@ pub(super) async fn buy(stage: &Stage, settle: Instant) -> Result<u64, RunError>
         let Placed::Accepted(order) = shopper.place(&buy, &token, &issued.ticket, 1).await? else { break };
         stage.tally.demanded(1);
         let (order, buyer) = (order.into(), buyer.into());
-        stage.journal.add(Entry { order, buyer, quantity: 1, ticket: issued.ticket.into() });
+        stage.journal.add(Entry { order, buyer, quantity: 1, ticket: issued.ticket.into(), refused: false });
         bought += 1;
     }
     Ok(bought)

@@ -62,7 +62,8 @@ impl Player<'_> {
             crowd.tally.count(Kind::Wrong);
             return;
         };
-        let entry = Entry { order: order.into(), buyer: buyer.into(), quantity: want, ticket: ticket.into() };
+        let (order, buyer, ticket) = (order.into(), buyer.into(), ticket.into());
+        let entry = Entry { order, buyer, quantity: want, ticket, refused: false };
         self.place(entry, &token, intended, give_up).await;
     }
 
@@ -106,6 +107,7 @@ impl Player<'_> {
             self.crowd.tally.count(Kind::Wrong);
             entry.order = order.unwrap_or_default().into();
         }
+        entry.refused = body::is_refused(self.connection.body());
         self.crowd.journal.add(entry);
     }
 

@@ -8,12 +8,16 @@ use crate::journal::Entry;
 /// Offenders named in a line.
 const NAMED_MAX: usize = 3;
 
+/// The promise that no order is refused after its 202.
+pub(crate) const ACCEPTED_IS_SOLD: &str = "what was accepted is sold";
+
 /// Judges a run.
 pub(crate) fn judge(facts: &Facts) -> Verdict {
     let promises = vec![
         tested(facts),
         one_order_per_ticket(facts),
         nothing_lost(facts),
+        nothing_taken_back(facts),
         never_oversold(facts),
         within_limit(facts),
         nothing_leaked(facts),
@@ -68,16 +72,22 @@ fn one_order_per_ticket(facts: &Facts) -> Promise {
 fn nothing_lost(facts: &Facts) -> Promise {
     let of = |fate: Fate| orders(facts).filter(move |(_, f)| *f == fate).map(|(e, _)| &*e.order);
     let (lost, stuck, unreadable) = (of(Fate::Lost), of(Fate::Queued), of(Fate::Unreadable));
-    let rejected = of(Fate::Rejected).count();
     let held = facts.fates.iter().all(|f| !matches!(f, Fate::Lost | Fate::Queued | Fate::Unreadable))
         && facts.fates.len() == facts.account.entries.len();
-    let detail = format!(
-        "lost {}, still queued {}, unreadable {}, rejected after acceptance {rejected}",
-        named(lost),
-        named(stuck),
-        named(unreadable)
-    );
+    let detail =
+        format!("lost {}, still queued {}, unreadable {}", named(lost), named(stuck), named(unreadable));
     Promise::new("never lose what was accepted", held, detail)
+}
+
+/// The ledger may refuse what was accepted (a fence that overtook its order, units that the stock store
+/// only believed in); the protocol sees to it that it never has to.
+fn nothing_taken_back(facts: &Facts) -> Promise {
+    let rejected: Vec<_> = orders(facts)
+        .filter(|(e, fate)| *fate == Fate::Rejected && !e.refused)
+        .map(|(e, _)| &*e.order)
+        .collect();
+    let held = rejected.is_empty();
+    Promise::new(ACCEPTED_IS_SOLD, held, format!("rejected {}", named(rejected.into_iter())))
 }
 
 fn never_oversold(facts: &Facts) -> Promise {

@@ -13,6 +13,7 @@ fn honest() -> Facts {
             buyer: format!("b-{n}").into(),
             quantity: 1,
             ticket: format!("t-{n}").into(),
+            refused: false,
         })
         .collect();
     Facts {
@@ -63,6 +64,21 @@ fn a_lost_order_is_seen() {
 }
 
 #[test]
+fn an_order_refused_after_it_was_accepted_is_seen() {
+    let refused = broken(|f| {
+        f.fates[3] = Fate::Rejected;
+        set_free_and_taken(f, 1, 9);
+    });
+    assert_eq!(refused, ["what was accepted is sold"]);
+    let told = broken(|f| {
+        f.fates[3] = Fate::Rejected;
+        f.account.entries[3].refused = true;
+        set_free_and_taken(f, 1, 9);
+    });
+    assert_eq!(told, Vec::<String>::new(), "a 202 that tells of the refusal promised nothing");
+}
+
+#[test]
 fn an_order_forgotten_by_the_collector_is_seen() {
     assert!(broken(|f| f.fates.truncate(9)).contains(&"never lose what was accepted".to_owned()));
 }
@@ -79,7 +95,8 @@ fn an_oversold_ledger_is_seen() {
 #[test]
 fn live_orders_beyond_the_stock_are_seen_even_when_the_ledger_denies_them() {
     let over = broken(|f| {
-        let extra = Entry { order: "o-x".into(), buyer: "b-x".into(), quantity: 1, ticket: "t-x".into() };
+        let mut extra = f.account.entries[0].clone();
+        (extra.order, extra.buyer, extra.ticket) = ("o-x".into(), "b-x".into(), "t-x".into());
         f.account.entries.push(extra);
         f.fates.push(Fate::Pending);
     });

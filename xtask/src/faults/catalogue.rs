@@ -1,13 +1,17 @@
 //! Every fault, with what is expected. `docs/faults.md` puts beside it what was measured.
 
 use super::evidence::Effect::{
-    Broken, Busy, ClosedSale, Continued, DeadLetter, Fenced, LedgerAway, Redelivered, TroubledPublish,
+    Broken, Busy, ClosedSale, Continued, DeadLetter, Fenced, LedgerAway, Redelivered, Rejected,
+    TroubledPublish,
 };
 use super::{Fault, engines, high_availability, messages, network, payments, services};
 use crate::stack::Shape;
 
 /// Longer than any fault lasts.
 const PATIENCE_S: u32 = 40;
+
+/// More units than any storm can buy.
+const PLENTY: u32 = 400_000;
 
 /// Tickets of ten seconds: what was reserved and never ordered is fenced while people watch.
 fn plain() -> Shape {
@@ -44,6 +48,22 @@ pub(super) fn all() -> impl Iterator<Item = &'static Fault> {
     [OF_SERVICES].into_iter().chain(engines).chain([OF_THE_PAYMENT_PROVIDER]).flatten()
 }
 
+/// What most faults have in common.
+const A_STORM: Fault = Fault {
+    name: "",
+    injects: "",
+    expected: "",
+    effects: &[],
+    shape: plain,
+    stock: PLENTY,
+    storm_s: 7,
+    patience_s: PATIENCE_S,
+    pause_ms_max: Some(5_000),
+    may_reject: false,
+    short: false,
+    inject: |_| Ok(()),
+};
+
 const OF_SERVICES: &[Fault] = &[
     Fault {
         name: "gateway-killed",
@@ -52,22 +72,19 @@ const OF_SERVICES: &[Fault] = &[
         effects: &[Broken, Continued],
         shape: two_gateways,
         storm_s: 5,
-        patience_s: PATIENCE_S,
-        pause_ms_max: Some(5_000),
         short: true,
         inject: services::gateway_killed,
+        ..A_STORM
     },
     Fault {
         name: "gateway-abandoned",
         injects: "the gateway is killed, and no buyer whose request it held ever comes back",
         expected: "what was reserved and never published is fenced, and is for sale again",
         effects: &[Broken, Fenced],
-        shape: plain,
         storm_s: 5,
         patience_s: 0,
-        pause_ms_max: Some(5_000),
-        short: false,
         inject: services::gateway_killed,
+        ..A_STORM
     },
     Fault {
         name: "gateway-paused",
@@ -78,32 +95,37 @@ const OF_SERVICES: &[Fault] = &[
         storm_s: 40,
         patience_s: 0,
         pause_ms_max: None,
-        short: false,
         inject: services::gateway_paused,
+        ..A_STORM
     },
     Fault {
         name: "order-killed",
         injects: "the order service is killed with messages unacknowledged",
         expected: "they are delivered again; those committed already are known by their id",
         effects: &[Redelivered],
-        shape: plain,
         storm_s: 5,
-        patience_s: PATIENCE_S,
-        pause_ms_max: Some(5_000),
         short: true,
         inject: services::order_killed,
+        ..A_STORM
     },
     Fault {
         name: "relay-killed",
         injects: "the order service is killed five times, between publishing an event and marking it too",
         expected: "events come again; settle and release by order id do nothing twice",
         effects: &[Redelivered],
-        shape: plain,
         storm_s: 14,
-        patience_s: PATIENCE_S,
-        pause_ms_max: Some(5_000),
-        short: false,
         inject: services::order_killed_repeatedly,
+        ..A_STORM
+    },
+    Fault {
+        name: "order-paused",
+        injects: "the only order service stands still longer than the fence age, with a lane full of orders",
+        expected: "fences wait in line behind the orders they ask about, and condemn none",
+        effects: &[Fenced],
+        storm_s: 20,
+        pause_ms_max: None,
+        inject: services::order_paused,
+        ..A_STORM
     },
     Fault {
         name: "consumer-paused",
@@ -112,22 +134,18 @@ const OF_SERVICES: &[Fault] = &[
         effects: &[Redelivered],
         shape: impatient_broker,
         storm_s: 32,
-        patience_s: PATIENCE_S,
         pause_ms_max: None,
-        short: false,
         inject: services::order_paused,
+        ..A_STORM
     },
     Fault {
         name: "inventory-killed",
         injects: "inventory is killed",
         expected: "selling goes on without it; events wait and are settled on its return",
         effects: &[Redelivered],
-        shape: plain,
         storm_s: 5,
-        patience_s: PATIENCE_S,
-        pause_ms_max: Some(5_000),
-        short: false,
         inject: services::inventory_killed,
+        ..A_STORM
     },
     Fault {
         name: "one-of-each-killed",
@@ -136,46 +154,37 @@ const OF_SERVICES: &[Fault] = &[
         effects: &[Broken, Redelivered],
         shape: two_of_each,
         storm_s: 12,
-        patience_s: PATIENCE_S,
-        pause_ms_max: Some(5_000),
-        short: false,
         inject: services::one_of_each_killed,
+        ..A_STORM
     },
     Fault {
         name: "rolling-restart",
         injects: "every service in turn is asked to stop and started again, two of each",
         expected: "each finishes what is under way; nothing is lost",
-        effects: &[],
         shape: two_of_each,
         storm_s: 25,
-        patience_s: PATIENCE_S,
-        pause_ms_max: Some(5_000),
-        short: false,
         inject: services::rolling_restart,
+        ..A_STORM
     },
     Fault {
         name: "services-killed",
         injects: "all services are killed at once and come back in any order",
         expected: "selling again when the last is back; unacknowledged messages come again",
         effects: &[Broken, Redelivered],
-        shape: plain,
-        storm_s: 7,
-        patience_s: PATIENCE_S,
         pause_ms_max: None,
         short: true,
         inject: services::services_killed,
+        ..A_STORM
     },
     Fault {
         name: "everything-killed",
         injects: "all services and engines are killed at once and come back in any order",
         expected: "what was accepted is on the broker's disk; the stock is rebuilt from the ledger",
         effects: &[Broken, ClosedSale],
-        shape: plain,
         storm_s: 30,
-        patience_s: PATIENCE_S,
         pause_ms_max: None,
-        short: false,
         inject: services::everything_killed,
+        ..A_STORM
     },
 ];
 
@@ -185,48 +194,48 @@ const OF_THE_STOCK_STORE: &[Fault] = &[
         injects: "Redis is killed and restarted (everysec: up to a second of writes is lost)",
         expected: "closed until rebuilt under a higher epoch; selling again within 5 s",
         effects: &[ClosedSale],
-        shape: plain,
-        storm_s: 7,
-        patience_s: PATIENCE_S,
-        pause_ms_max: Some(5_000),
         short: true,
         inject: engines::redis_killed,
+        ..A_STORM
     },
     Fault {
         name: "redis-flushed",
         injects: "FLUSHALL",
         expected: "closed until rebuilt under a higher epoch; selling again within 5 s",
         effects: &[ClosedSale],
-        shape: plain,
-        storm_s: 7,
-        patience_s: PATIENCE_S,
-        pause_ms_max: Some(5_000),
         short: true,
         inject: engines::redis_flushed,
+        ..A_STORM
+    },
+    Fault {
+        name: "lost-behind-backlog",
+        injects: "for 4 s the order service hears little of the broker; FLUSHALL, with a lane full of orders",
+        expected: "the barrier waits behind the backlog: the rebuilt stock counts every order in it",
+        effects: &[ClosedSale],
+        shape: proxied,
+        storm_s: 12,
+        pause_ms_max: Some(10_000),
+        inject: network::lost_behind_backlog,
+        ..A_STORM
     },
     Fault {
         name: "redis-paused",
         injects: "Redis stands still for 5 s",
         expected: "503 meanwhile, at once; the same tickets go on afterwards",
         effects: &[Busy],
-        shape: plain,
         storm_s: 12,
-        patience_s: PATIENCE_S,
         pause_ms_max: Some(10_000),
-        short: false,
         inject: engines::redis_paused,
+        ..A_STORM
     },
     Fault {
         name: "redis-restored",
         injects: "Redis is replaced by its own state of three seconds ago",
         expected: "its library is not armed: closed until rebuilt, never sold from the old state",
         effects: &[ClosedSale],
-        shape: plain,
         storm_s: 14,
-        patience_s: PATIENCE_S,
-        pause_ms_max: Some(5_000),
-        short: false,
         inject: engines::redis_restored,
+        ..A_STORM
     },
     Fault {
         name: "redis-cut-off",
@@ -234,23 +243,29 @@ const OF_THE_STOCK_STORE: &[Fault] = &[
         expected: "503 meanwhile; the state is still there, and selling goes on",
         effects: &[Busy],
         shape: proxied,
-        storm_s: 7,
-        patience_s: PATIENCE_S,
         pause_ms_max: Some(8_000),
-        short: false,
         inject: network::redis_cut_off,
+        ..A_STORM
+    },
+    Fault {
+        name: "stock-overstated",
+        injects: "the stock store is made to believe in 5,000 units that are not there",
+        expected: "the ledger sells its total and no unit more; the sale's keys deleted, both stores agree again",
+        effects: &[Rejected, ClosedSale],
+        stock: 8_000,
+        storm_s: 12,
+        pause_ms_max: None,
+        may_reject: true,
+        inject: engines::stock_overstated,
+        ..A_STORM
     },
     Fault {
         name: "restock-during-rebuild",
         injects: "FLUSHALL, and a restock before the stock is back",
         expected: "the rebuilt stock has the new total",
         effects: &[ClosedSale],
-        shape: plain,
-        storm_s: 7,
-        patience_s: PATIENCE_S,
-        pause_ms_max: Some(5_000),
-        short: false,
         inject: engines::restock_during_rebuild,
+        ..A_STORM
     },
 ];
 
@@ -260,12 +275,11 @@ const OF_THE_BROKER: &[Fault] = &[
         injects: "RabbitMQ is killed and restarted, between publish and confirm for some",
         expected: "503 without a confirm, the ticket holds; all services come back by themselves",
         effects: &[TroubledPublish],
-        shape: plain,
         storm_s: 30,
-        patience_s: PATIENCE_S,
         pause_ms_max: None,
         short: true,
         inject: engines::rabbitmq_killed,
+        ..A_STORM
     },
     Fault {
         name: "rabbitmq-cut-off",
@@ -274,10 +288,9 @@ const OF_THE_BROKER: &[Fault] = &[
         effects: &[TroubledPublish],
         shape: proxied,
         storm_s: 14,
-        patience_s: PATIENCE_S,
         pause_ms_max: Some(10_000),
-        short: false,
         inject: network::rabbitmq_cut_off,
+        ..A_STORM
     },
     Fault {
         name: "confirms-lost",
@@ -286,10 +299,21 @@ const OF_THE_BROKER: &[Fault] = &[
         effects: &[TroubledPublish, Redelivered],
         shape: proxied,
         storm_s: 14,
-        patience_s: PATIENCE_S,
         pause_ms_max: None,
         short: true,
         inject: network::confirms_lost,
+        ..A_STORM
+    },
+    Fault {
+        name: "orders-late",
+        injects: "what gateways publish is held up for 4 s; FLUSHALL, and the stock is rebuilt meanwhile",
+        expected: "what arrives behind the barrier is of an older epoch, and rejected; nobody was told 202",
+        effects: &[TroubledPublish, ClosedSale, Rejected],
+        shape: proxied,
+        storm_s: 12,
+        pause_ms_max: None,
+        inject: network::orders_late,
+        ..A_STORM
     },
     Fault {
         name: "half-open",
@@ -298,94 +322,83 @@ const OF_THE_BROKER: &[Fault] = &[
         effects: &[TroubledPublish],
         shape: proxied,
         storm_s: 40,
-        patience_s: PATIENCE_S,
         pause_ms_max: None,
-        short: false,
         inject: network::half_open,
+        ..A_STORM
     },
     Fault {
         name: "binding-deleted",
         injects: "the lanes' bindings are deleted for 3 s",
         expected: "mandatory: what finds no way is returned and answered 503, never 202",
         effects: &[TroubledPublish],
-        shape: plain,
-        storm_s: 7,
-        patience_s: PATIENCE_S,
         pause_ms_max: None,
         short: true,
         inject: messages::binding_deleted,
+        ..A_STORM
     },
     Fault {
         name: "memory-alarm",
         injects: "the broker blocks publishers for 4 s",
         expected: "fast 503; afterwards selling goes on",
         effects: &[Busy],
-        shape: plain,
         storm_s: 16,
-        patience_s: PATIENCE_S,
         pause_ms_max: None,
-        short: false,
         inject: engines::memory_alarm,
+        ..A_STORM
     },
     Fault {
         name: "lane-full",
         injects: "lanes of 200 messages, and nobody consumes for 5 s",
         expected: "a full lane is a nack and a 503, not a dead letter",
         effects: &[TroubledPublish],
-        shape: plain,
         storm_s: 12,
-        patience_s: PATIENCE_S,
         pause_ms_max: None,
-        short: false,
         inject: messages::lane_full,
+        ..A_STORM
     },
     Fault {
         name: "poison",
         injects: "a message that is none, in every lane, among good ones",
         expected: "it goes to the dead letters by name; the good ones commit",
         effects: &[DeadLetter],
-        shape: plain,
         storm_s: 5,
-        patience_s: PATIENCE_S,
-        pause_ms_max: Some(5_000),
-        short: false,
         inject: messages::poison,
+        ..A_STORM
     },
     Fault {
         name: "events-delayed",
         injects: "events reach inventory seconds late and in clumps",
         expected: "settles and releases are late, in any order, and right",
-        effects: &[],
         shape: proxied,
         storm_s: 12,
-        patience_s: PATIENCE_S,
-        pause_ms_max: Some(5_000),
-        short: false,
         inject: network::events_delayed,
+        ..A_STORM
     },
     Fault {
         name: "events-late",
         injects: "inventory stands still for a minute: all its events come at once, long after their time",
         expected: "late settles and releases are right; whoever reconciles meanwhile does no harm",
-        effects: &[],
-        shape: plain,
         storm_s: 8,
-        patience_s: PATIENCE_S,
-        pause_ms_max: Some(5_000),
-        short: false,
         inject: services::inventory_paused,
+        ..A_STORM
     },
     Fault {
         name: "events-again",
         injects: "events that inventory has heard come again, the last one first",
         expected: "settle and release by order id do nothing twice, in any order",
-        effects: &[],
-        shape: plain,
         storm_s: 12,
-        patience_s: PATIENCE_S,
-        pause_ms_max: Some(5_000),
-        short: false,
         inject: messages::events_again,
+        ..A_STORM
+    },
+    Fault {
+        name: "tickets-again",
+        injects: "tickets of cancelled orders are sent again, and events that inventory has heard, the last one first",
+        expected: "a released reservation is remembered: no ticket takes a second unit, no event settles it",
+        effects: &[Continued],
+        shape: two_gateways,
+        storm_s: 12,
+        inject: messages::tickets_again,
+        ..A_STORM
     },
 ];
 
@@ -394,25 +407,17 @@ const OF_THE_PAYMENT_PROVIDER: &[Fault] = &[
         name: "webhooks-repeated",
         injects: "every capture is reported ten times, out of order, with failures in between, beside cancels and expiry",
         expected: "recorded once: a paid order or one refund; money balances to zero, stock is exact",
-        effects: &[],
-        shape: plain,
         storm_s: 12,
-        patience_s: PATIENCE_S,
-        pause_ms_max: Some(5_000),
-        short: false,
         inject: payments::webhooks_repeated,
+        ..A_STORM
     },
     Fault {
         name: "webhooks-lost",
         injects: "for 6 s webhooks are lost, for 2 s their answers; the provider says it again",
         expected: "what comes late is a paid order where its unit can be had again, and a refund where not",
-        effects: &[],
-        shape: plain,
         storm_s: 12,
-        patience_s: PATIENCE_S,
-        pause_ms_max: Some(5_000),
-        short: false,
         inject: payments::webhooks_lost,
+        ..A_STORM
     },
 ];
 
@@ -422,12 +427,9 @@ const OF_THE_LEDGER: &[Fault] = &[
         injects: "Postgres is killed in the middle of commits, and restarted",
         expected: "the batch is tried again: committed or not, its ids decide; buyers notice nothing",
         effects: &[LedgerAway],
-        shape: plain,
-        storm_s: 7,
-        patience_s: PATIENCE_S,
-        pause_ms_max: Some(5_000),
         short: true,
         inject: engines::postgres_killed,
+        ..A_STORM
     },
     Fault {
         name: "postgres-refusing",
@@ -436,10 +438,8 @@ const OF_THE_LEDGER: &[Fault] = &[
         effects: &[LedgerAway],
         shape: proxied,
         storm_s: 16,
-        patience_s: PATIENCE_S,
-        pause_ms_max: Some(5_000),
-        short: false,
         inject: network::postgres_refusing,
+        ..A_STORM
     },
 ];
 
@@ -451,10 +451,8 @@ const OF_MANY_NODES: &[Fault] = &[
         effects: &[ClosedSale],
         shape: highly_available,
         storm_s: 20,
-        patience_s: PATIENCE_S,
-        pause_ms_max: Some(5_000),
-        short: false,
         inject: high_availability::primary_killed,
+        ..A_STORM
     },
     Fault {
         name: "leader-killed",
@@ -463,9 +461,7 @@ const OF_MANY_NODES: &[Fault] = &[
         effects: &[TroubledPublish],
         shape: highly_available,
         storm_s: 40,
-        patience_s: PATIENCE_S,
-        pause_ms_max: Some(5_000),
-        short: false,
         inject: high_availability::leader_killed,
+        ..A_STORM
     },
 ];

@@ -7,13 +7,16 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::scene::Scene;
-use crate::run::{Outcome, pause, to_end};
+use crate::run::{Outcome, pause, to_end, wait_for};
+use crate::stack::Role;
 use crate::subject::Subject;
 
 /// How long a killed engine stays away.
 const AWAY: Duration = Duration::from_millis(500);
 /// How long an engine may take to come back.
 const BACK_S_MAX: Duration = Duration::from_secs(60);
+/// How long a small stock may take to be sold.
+const SOLD_OUT_S_MAX: Duration = Duration::from_secs(60);
 
 pub(super) fn redis_killed(scene: &mut Scene<'_>) -> Outcome {
     let server = &mut scene.stack.engines.redis.server;
@@ -64,6 +67,31 @@ pub(super) fn restock_during_rebuild(scene: &mut Scene<'_>) -> Outcome {
     let answer = scene.stack.admin_post(&path, &json!({"quantity": 1_000}))?;
     // A refusal is an answer too, but then nothing was tested.
     if answer["stock"].is_null() { Err(format!("the restock was refused: {answer}")) } else { Ok(()) }
+}
+
+/// Adds to `free` in the packed state of the storm's sale: 4 bytes behind two numbers of 6.
+fn overstate(scene: &Scene<'_>) -> Outcome {
+    const SCRIPT: &str = "local p = redis.call('GET', KEYS[1]) \
+        local free = struct.unpack('>I4', string.sub(p, 13, 16)) \
+        redis.call('SET', KEYS[1], string.sub(p, 1, 12) .. struct.pack('>I4', free + 5000) .. string.sub(p, 17)) \
+        return free";
+    let key = format!("seckill:{{{}}}:state", scene.sale);
+    let answer = scene.stack.engines.redis.command(&["EVAL", SCRIPT, "1", &key])?;
+    if answer.starts_with(':') { Ok(()) } else { Err(format!("Redis was not deceived: {answer}")) }
+}
+
+/// The stock store believes in more than there is; once the ledger has refused some of it, the operator has
+/// the stock written anew.
+pub(super) fn stock_overstated(scene: &mut Scene<'_>) -> Outcome {
+    overstate(scene)?;
+    let refused = || scene.stack.metric(Role::Order, "seckill_lane_messages_total{outcome=\"rejected\"}");
+    let before = refused();
+    let beyond = || {
+        let ledger = scene.ledger().unwrap_or_default();
+        ledger["order_store"]["taken"].as_u64() > ledger["total"].as_u64()
+    };
+    wait_for("all being sold", SOLD_OUT_S_MAX, || refused() > before || beyond())?;
+    scene.stack.engines.redis.command(&["DEL", &format!("seckill:{{{}}}:state", scene.sale)]).map(|_| ())
 }
 
 pub(super) fn rabbitmq_killed(scene: &mut Scene<'_>) -> Outcome {

@@ -32,6 +32,8 @@ pub(crate) enum Effect {
     LedgerAway,
     /// A message went to the dead letters.
     DeadLetter,
+    /// The ledger refused an order that came to it.
+    Rejected,
 }
 
 /// Counters of the platform at one moment.
@@ -45,6 +47,7 @@ pub(super) struct Counters {
     epoch: f64,
     outages: f64,
     dead: f64,
+    rejected: f64,
 }
 
 impl Counters {
@@ -66,12 +69,13 @@ impl Counters {
             epoch: ledger["epoch"].as_f64().unwrap_or(0.0),
             outages: stack.metric(Role::Order, "seckill_order_store_outages_total"),
             dead: sum(|q| q["messages"].as_f64().unwrap_or(0.0), ".dead."),
+            rejected: stack.metric(Role::Order, "seckill_lane_messages_total{outcome=\"rejected\"}"),
         }
     }
 }
 
 /// What effects are called, in the order of [`Evidence::effects`].
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "connections broken",
     "reservations continued",
     "503",
@@ -81,6 +85,7 @@ const NAMES: [&str; 9] = [
     "epochs",
     "ledger away",
     "dead letters",
+    "rejected on arrival",
 ];
 
 /// What was seen of one run.
@@ -98,6 +103,7 @@ pub(super) struct Evidence {
     epochs: f64,
     outages: f64,
     dead: f64,
+    rejected: f64,
 }
 
 impl Evidence {
@@ -119,6 +125,7 @@ impl Evidence {
             epochs: (now.epoch - before.epoch).max(0.0),
             outages: grown(before.outages, now.outages),
             dead: grown(before.dead, now.dead),
+            rejected: grown(before.rejected, now.rejected),
         }
     }
 
@@ -134,6 +141,7 @@ impl Evidence {
             Effect::ClosedSale => self.epochs,
             Effect::LedgerAway => self.outages,
             Effect::DeadLetter => self.dead,
+            Effect::Rejected => self.rejected,
         }
     }
 
@@ -152,7 +160,7 @@ impl Evidence {
 
     /// The names of what [`Self::record`] writes, in its order.
     pub(super) const RECORD_HEAD: &str = "under way,accepted,longest pause ms,broken,continued,503,troubled publishes,\
-                                          redelivered,fenced,epochs,ledger away,dead letters";
+                                          redelivered,fenced,epochs,ledger away,dead letters,rejected";
 
     /// All of it, separated by commas.
     pub(super) fn record(&self) -> String {
@@ -181,11 +189,13 @@ impl Evidence {
             epochs: effect()?,
             outages: effect()?,
             dead: effect()?,
+            // Older records end before it.
+            rejected: effect().unwrap_or(0.0),
         })
     }
 
     /// In the order of the record.
-    fn effects(&self) -> [f64; 9] {
+    fn effects(&self) -> [f64; 10] {
         [
             self.broken,
             self.continued,
@@ -196,6 +206,7 @@ impl Evidence {
             self.epochs,
             self.outages,
             self.dead,
+            self.rejected,
         ]
     }
 

@@ -1,10 +1,12 @@
 //! Faults of what lies in the broker.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::payments::Races;
 use super::scene::Scene;
+use crate::engines::rabbitmq::RabbitMq;
 use crate::run::{Outcome, pause};
 use crate::stack::Role;
 
@@ -12,9 +14,13 @@ use crate::stack::Role;
 const HOST: &str = "%2F";
 const ORDERS: &str = "seckill.orders";
 const EVENTS: &str = "seckill.events";
-/// A queue that hears all events for a while, and how many of them it keeps: the last ones.
+/// A queue that hears all events for a while, and how many of them it keeps: the last ones. While they are
+/// picked out, it is emptied so often.
 const HEARD: &str = "faults.heard";
 const HEARD_MAX: u32 = 500;
+const HEAR_EVERY: Duration = Duration::from_millis(250);
+/// When all tickets of cancelled orders have been sent again, and none of them has expired.
+const CLICKED: Duration = Duration::from_secs(8);
 /// Messages that a lane holds while it is too small.
 const SMALL_LANE: u32 = 200;
 
@@ -65,20 +71,68 @@ pub(super) fn poison(scene: &mut Scene<'_>) -> Outcome {
 
 /// Events that were heard come again, the last one first.
 pub(super) fn events_again(scene: &mut Scene<'_>) -> Outcome {
-    let rabbitmq = &scene.stack.engines.rabbitmq;
-    let queue = format!("/api/queues/{HOST}/{HEARD}");
-    rabbitmq.api("PUT", &queue, &json!({"arguments": {"x-max-length": HEARD_MAX}}).to_string())?;
-    let binding = format!("/api/bindings/{HOST}/e/{EVENTS}/q/{HEARD}");
-    rabbitmq.api("POST", &binding, &json!({"routing_key": "#"}).to_string())?;
+    let mut ear = Ear::new(&scene.stack.engines.rabbitmq)?;
     pause(Duration::from_secs(3));
-    let look = json!({"count": HEARD_MAX, "ackmode": "ack_requeue_false", "encoding": "auto"}).to_string();
-    let heard = rabbitmq.api("POST", &format!("{queue}/get"), &look)?;
-    rabbitmq.api("DELETE", &queue, "")?;
-    let heard = heard.as_array().filter(|all| !all.is_empty()).ok_or("no event was heard")?;
-    for event in heard.iter().rev() {
-        let again = json!({"routing_key": event["routing_key"], "payload": event["payload"],
-            "payload_encoding": event["payload_encoding"], "properties": event["properties"]});
-        rabbitmq.api("POST", &format!("/api/exchanges/{HOST}/{EVENTS}/publish"), &again.to_string())?;
+    ear.hear(|_| true)?;
+    ear.repeat()
+}
+
+/// Orders are cancelled beside the storm, and their tickets sent again. Then comes again what was told of them:
+/// what took each unit after what gave it back.
+pub(super) fn tickets_again(scene: &mut Scene<'_>) -> Outcome {
+    let races = Races::begin(scene, &["--click-again"])?;
+    let mut ear = Ear::new(&scene.stack.engines.rabbitmq)?;
+    let began = Instant::now();
+    while began.elapsed() < CLICKED {
+        pause(HEAR_EVERY);
+        ear.hear(|event| !event.contains(&scene.sale))?;
     }
-    Ok(())
+    ear.repeat()?;
+    races.end()
+}
+
+/// Hears all events for as long as it lives.
+struct Ear<'a> {
+    rabbitmq: &'a RabbitMq,
+    heard: Vec<Value>,
+}
+
+impl<'a> Ear<'a> {
+    fn new(rabbitmq: &'a RabbitMq) -> Outcome<Self> {
+        let arguments = json!({"arguments": {"x-max-length": HEARD_MAX}}).to_string();
+        rabbitmq.api("PUT", &format!("/api/queues/{HOST}/{HEARD}"), &arguments)?;
+        let binding = format!("/api/bindings/{HOST}/e/{EVENTS}/q/{HEARD}");
+        rabbitmq.api("POST", &binding, &json!({"routing_key": "#"}).to_string())?;
+        Ok(Self { rabbitmq, heard: Vec::new() })
+    }
+
+    /// Takes what came since the last time, and keeps what `wanted` says of its text.
+    fn hear(&mut self, wanted: impl Fn(&str) -> bool) -> Outcome {
+        let look = json!({"count": HEARD_MAX, "ackmode": "ack_requeue_false", "encoding": "auto"});
+        let came =
+            self.rabbitmq.api("POST", &format!("/api/queues/{HOST}/{HEARD}/get"), &look.to_string())?;
+        let came = came.as_array().cloned().unwrap_or_default();
+        self.heard.extend(came.into_iter().filter(|e| wanted(e["payload"].as_str().unwrap_or_default())));
+        Ok(())
+    }
+
+    /// Tells it all again, the last one first.
+    fn repeat(self) -> Outcome {
+        if self.heard.is_empty() {
+            return Err("no event was heard".into());
+        }
+        for event in self.heard.iter().rev() {
+            let again = json!({"routing_key": event["routing_key"], "payload": event["payload"],
+                "payload_encoding": event["payload_encoding"], "properties": event["properties"]});
+            let publish = format!("/api/exchanges/{HOST}/{EVENTS}/publish");
+            self.rabbitmq.api("POST", &publish, &again.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Ear<'_> {
+    fn drop(&mut self) {
+        let _ = self.rabbitmq.api("DELETE", &format!("/api/queues/{HOST}/{HEARD}"), "");
+    }
 }

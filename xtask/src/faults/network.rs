@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use super::scene::Scene;
 use crate::proxy::{From, Mood};
-use crate::run::{Outcome, pause};
+use crate::run::{Outcome, pause, wait_for};
 use crate::stack::{Engine, Role};
+
+/// How long a rebuild may take.
+const REBUILT_S_MAX: Duration = Duration::from_secs(30);
 
 /// What the broker tells the gateways is lost for a while: confirms above all.
 pub(super) fn confirms_lost(scene: &mut Scene<'_>) -> Outcome {
@@ -47,6 +50,29 @@ pub(super) fn half_open(scene: &mut Scene<'_>) -> Outcome {
             return Err(format!("{role:?} has no connection to the broker"));
         }
     }
+    Ok(())
+}
+
+/// What gateways publish is under way while the stock is lost and rebuilt: it arrives behind the barrier.
+pub(super) fn orders_late(scene: &mut Scene<'_>) -> Outcome {
+    let before = scene.epoch()?;
+    scene.wire(Role::Gateway, Engine::RabbitMq)?.be(Mood::Slow(Duration::from_secs(4)));
+    // What was passed on already is in the lane, and what is held now has been reserved.
+    pause(Duration::from_millis(500));
+    scene.stack.engines.redis.command(&["FLUSHALL"])?;
+    wait_for("the stock being rebuilt", REBUILT_S_MAX, || scene.epoch().is_ok_and(|now| now > before))?;
+    pause(Duration::from_secs(3));
+    scene.wire(Role::Gateway, Engine::RabbitMq)?.be(Mood::Fine);
+    Ok(())
+}
+
+/// The stock is lost while orders wait for a consumer that hears little of the broker; the ledger itself answers.
+pub(super) fn lost_behind_backlog(scene: &mut Scene<'_>) -> Outcome {
+    scene.wire(Role::Order, Engine::RabbitMq)?.be(Mood::Slow(Duration::from_secs(2)));
+    pause(Duration::from_secs(2));
+    scene.stack.engines.redis.command(&["FLUSHALL"])?;
+    pause(Duration::from_secs(2));
+    scene.wire(Role::Order, Engine::RabbitMq)?.be(Mood::Fine);
     Ok(())
 }
 

@@ -51,13 +51,13 @@ pub(super) fn webhooks_lost(scene: &mut Scene<'_>) -> Outcome {
 }
 
 /// The races, under way.
-struct Races {
+pub(super) struct Races {
     played: Owned,
     home: Home,
 }
 
 impl Races {
-    fn begin(scene: &mut Scene<'_>, more: &[&str]) -> Outcome<Self> {
+    pub(super) fn begin(scene: &mut Scene<'_>, more: &[&str]) -> Outcome<Self> {
         let (home, seed) = (Home::new()?, scene.below(1_000_000).to_string());
         let mut races = leashed(&release()?.join("loadtest"), None)?;
         races.args(["races", "--webhook-secret", WEBHOOK_SECRET, "--orders", ORDERS, "--seed", &seed]);
@@ -68,11 +68,15 @@ impl Races {
         Ok(Self { played: Owned::start(races)?, home })
     }
 
-    fn end(mut self) -> Outcome {
+    pub(super) fn end(mut self) -> Outcome {
         let status = self.played.wait()?;
         if status.success() {
             return Ok(());
         }
-        Err(format!("the races ended with {status}: {}", broken_promises(&self.home.path().join(RESULT))))
+        // Only a verdict breaks promises: races that did not come off have none.
+        Err(match broken_promises(&self.home.path().join(RESULT)) {
+            none if none.is_empty() => format!("the races ended with {status}, without a verdict"),
+            broken => format!("the races ended with {status}; broken: {broken}"),
+        })
     }
 }

@@ -120,7 +120,7 @@ fn one(fault: &Fault, stack: &mut Option<Stack>, seed: u32) -> Result<Evidence, 
     }
     scene.stack.ready()?;
     let told = json(&result)?;
-    verdict(&loadtest, &scene, &journal, &home.path().join("verdict.json"))?;
+    verdict(&loadtest, fault, &scene, &journal, &home.path().join("verdict.json"))?;
     judged(fault, &scene, &before, &told, pause)
 }
 
@@ -151,9 +151,12 @@ fn judged(
 }
 
 /// The journal's verdict; its broken promises are the error.
-fn verdict(loadtest: &Path, scene: &Scene<'_>, journal: &Path, result: &Path) -> Outcome {
+fn verdict(loadtest: &Path, fault: &Fault, scene: &Scene<'_>, journal: &Path, result: &Path) -> Outcome {
     let mut command = leashed(loadtest, None)?;
     command.arg("verdict").arg("--journal").arg(journal).arg("--json").arg(result);
+    if fault.may_reject {
+        command.arg("--may-reject");
+    }
     command.args(scene.stack.target_arguments());
     let output = command.output().map_err(|e| format!("verdict: {e}"))?;
     if output.status.success() {

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::Fault;
 use crate::process::{Owned, leashed};
 use crate::proxy::Proxy;
@@ -18,8 +20,6 @@ use crate::subject::Subject;
 
 /// Connections of the storm.
 const CONNECTIONS: &str = "256";
-/// Units of its sale: more than can be sold.
-const STOCK: &str = "400000";
 /// Journal lines after which a storm is in full swing.
 const RISEN_LINES: usize = 1_000;
 /// How long that may take.
@@ -66,7 +66,8 @@ impl<'a> Scene<'a> {
     pub(super) fn storm(&self, loadtest: &Path, fault: &Fault, seed: u32, result: &Path) -> Outcome<Owned> {
         let _ = std::fs::remove_file(&self.journal);
         let mut storm = leashed(loadtest, None)?;
-        storm.args(["storm", "--no-verdict", "--stock", STOCK, "--connections", CONNECTIONS]);
+        storm.args(["storm", "--no-verdict", "--stock", &fault.stock.to_string()]);
+        storm.args(["--connections", CONNECTIONS]);
         let (length, patience) = (fault.storm_s.to_string(), fault.patience_s.to_string());
         storm.args(["--open-in-s", "1", "--patience-s", &patience, "--duration", &length]);
         storm.args(["--seed", &seed.to_string()]);
@@ -87,11 +88,21 @@ impl<'a> Scene<'a> {
             return Err("the storm ended before it rose".into());
         }
         let head = std::fs::read_to_string(&self.journal).unwrap_or_default();
-        let head: serde_json::Value =
-            serde_json::from_str(head.lines().next().unwrap_or_default()).unwrap_or_default();
+        let head: Value = serde_json::from_str(head.lines().next().unwrap_or_default()).unwrap_or_default();
         self.sale = head["sale"].as_str().ok_or("the journal has no head")?.to_owned();
         pause(Duration::from_millis(self.below(1_000)));
         Ok(())
+    }
+
+    /// What the ledger holds of the storm's sale.
+    pub(crate) fn ledger(&self) -> Outcome<Value> {
+        self.stack.admin_get(&format!("/admin/v1/sales/{}/ledger", self.sale))
+    }
+
+    /// The generation of the sale's stock, as the ledger has it.
+    pub(crate) fn epoch(&self) -> Outcome<u64> {
+        let ledger = self.ledger()?;
+        ledger["epoch"].as_u64().ok_or_else(|| format!("the ledger tells no epoch: {ledger}"))
     }
 
     /// Notes how many requests are under way now.

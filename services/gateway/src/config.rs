@@ -130,6 +130,7 @@ impl Config {
                 connections_max: size("SECKILL_CONNECTIONS_MAX", 1_000_000)?,
                 connections_per_address_max: size("SECKILL_CONNECTIONS_PER_ADDRESS_MAX", 1_000_000)?,
                 header_timeout: settings.millis("SECKILL_HEADER_TIMEOUT_MS", 10, 600_000)?,
+                back_row: true,
                 ..ServerLimits::default()
             },
         })

@@ -6,13 +6,16 @@ use axum::body::Body;
 use bytes::Bytes;
 use contract::{Code, Problem};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::ApiError;
 use crate::{Secret, SettingsError};
@@ -98,6 +101,8 @@ pub struct HttpClient {
     base: String,
     authorization: Option<HeaderValue>,
     client: Client<HttpConnector, Full<Bytes>>,
+    /// Where its connections are at work, whoever calls: on the runtime that made it.
+    home: Option<Handle>,
 }
 
 impl HttpClient {
@@ -116,7 +121,8 @@ impl HttpClient {
             value.set_sensitive(true);
             Some(value)
         });
-        Self { base: base.trim_end_matches('/').to_owned(), authorization, client }
+        let home = Handle::try_current().ok();
+        Self { base: base.trim_end_matches('/').to_owned(), authorization, client, home }
     }
 
     /// `GET path`, as JSON.
@@ -210,9 +216,22 @@ impl HttpClient {
             }
         }
         let request = request.body(Full::new(body)).map_err(|e| ClientError::Garbled(e.to_string()))?;
-        match self.client.request(request).await {
+        match self.at_home(self.client.request(request)).await {
             Ok(response) => Ok(response.map(Body::new)),
             Err(e) => Err(ClientError::Unreachable(format!("{} does not answer: {e}", self.base))),
+        }
+    }
+
+    /// A connection that is opened for one caller serves others later. Were it at work on the runtime of the first,
+    /// all would be as quick as that one: a back row's callers give way, and so would everybody's calls.
+    async fn at_home(
+        &self,
+        call: ResponseFuture,
+    ) -> Result<hyper::Response<Incoming>, Box<dyn std::error::Error + Send + Sync>> {
+        let away = |home: &&Handle| Handle::try_current().is_ok_and(|here| here.id() != home.id());
+        match self.home.as_ref().filter(away) {
+            Some(home) => Ok(AbortOnDropHandle::new(home.spawn(call)).await??),
+            None => Ok(call.await?),
         }
     }
 }
@@ -229,6 +248,8 @@ fn json<T: DeserializeOwned>(reply: Reply) -> Result<T, ClientError> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+
     use super::*;
 
     #[tokio::test]
@@ -238,6 +259,29 @@ mod tests {
         // It takes connections, and answers none.
         let told = client.get_within::<()>("/", Duration::from_millis(30)).await.unwrap_err().to_string();
         assert!(told.contains("nothing within 30 ms"), "{told}");
+    }
+
+    #[test]
+    fn a_connection_outlives_the_runtime_of_whoever_needed_it_first() {
+        let runtime =
+            || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (home, away) = (runtime(), runtime());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut asked = [0; 1024];
+            let _ = stream.read(&mut asked).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nnull").unwrap();
+            stream
+        });
+        let client = home.block_on(async { HttpClient::new(&base, None) });
+        away.block_on(async { client.get::<()>("/").await.unwrap() });
+        drop(away);
+        let mut stream = server.join().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let heard = stream.read(&mut [0; 1]).map_err(|e| e.kind());
+        assert_eq!(heard, Err(std::io::ErrorKind::WouldBlock), "the connection is still there");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The HTTP server: hyper with timeouts that fire, a cap on connections, and a bounded drain.
 
 mod places;
+mod rows;
 mod watch;
 
 use std::convert::Infallible;
@@ -25,6 +26,7 @@ use tower::ServiceExt;
 use crate::lifecycle::Failure;
 
 use places::Places;
+use rows::{Guest, Rows};
 use watch::{Activity, Watched};
 
 /// Header bytes of a request at most.
@@ -47,6 +49,8 @@ pub struct ServerLimits {
     pub header_timeout: Duration,
     /// How long a stopping server waits for requests under way.
     pub drain: Duration,
+    /// Whether connections that are refused again and again are served on threads that give way to all others.
+    pub back_row: bool,
 }
 
 impl Default for ServerLimits {
@@ -56,6 +60,7 @@ impl Default for ServerLimits {
             connections_per_address_max: 4096,
             header_timeout: Duration::from_secs(5),
             drain: Duration::from_secs(10),
+            back_row: false,
         }
     }
 }
@@ -106,12 +111,15 @@ pub async fn serve<H: Handler>(
 ) {
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let (graceful, places) = (GracefulShutdown::new(), Places::default());
+    let rows = Rows::open(limits.back_row);
     let builder = Arc::new(builder(limits));
     loop {
         let slot = tokio::select! {
             slot = slots.clone().acquire_owned() => slot,
             () = shutdown.cancelled() => break,
         };
+        // It is never closed.
+        let Ok(slot) = slot else { break };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shutdown.cancelled() => break,
@@ -125,24 +133,20 @@ pub async fn serve<H: Handler>(
             }
         };
         let Some(place) = places.take(peer.ip(), limits.connections_per_address_max) else { continue };
-        let watcher = graceful.watcher();
-        let (handler, builder) = (handler.clone(), builder.clone());
-        tokio::spawn(async move {
-            let activity = Arc::<Activity>::default();
-            let connection = watcher.watch(connection(&builder, stream, peer, handler, &activity));
-            tokio::select! {
-                biased;
-                // A broken connection is the client's affair; nothing here can act on it.
-                _ = connection => {}
-                () = activity.until_idle(limits.header_timeout) => {}
-            }
-            drop((slot, place));
+        let activity = Arc::<Activity>::default();
+        let connection = connection(&builder, stream, peer, handler.clone(), &activity);
+        rows.seat(Guest {
+            connection: Box::pin(graceful.watch(connection)),
+            activity,
+            patience: limits.header_timeout,
+            held: (slot, place),
         });
     }
     drop(listener);
     if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
         tracing::warn!("some connections did not finish in time and were cut");
     }
+    rows.close();
 }
 
 fn builder(limits: ServerLimits) -> auto::Builder<TokioExecutor> {
@@ -170,7 +174,7 @@ fn connection<H: Handler>(
     activity: &Arc<Activity>,
 ) -> auto::Connection<
     'static,
-    TokioIo<Watched<TcpStream>>,
+    TokioIo<Watched>,
     impl hyper::service::Service<
         hyper::Request<Incoming>,
         Response = Response,
@@ -181,7 +185,7 @@ fn connection<H: Handler>(
 > {
     // Answers are single small writes: waiting to merge them only costs latency.
     let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(Watched { io: stream, activity: activity.clone() });
+    let io = TokioIo::new(Watched::new(stream, activity.clone()));
     let activity = activity.clone();
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let (activity, answering) = (activity.clone(), handler.clone().handle(peer, request));

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use contract::events::{Change, SaleNews};
 use domain::ReservationId;
+use serde_json::Value;
 use stock::StockStore;
 use tokio::time::Instant;
 
-use crate::support::app::sale_id;
+use crate::support::app::{BUY, sale_id};
 use crate::support::{App, Options, until};
 
 /// A sale of one unit, sold at the first of three gateways, and all three know it.
@@ -105,10 +106,25 @@ async fn a_hot_sale_takes_nothing_from_another() {
     app.queue.gate.add_permits(1);
     hot.join_next().await.unwrap().unwrap().ok(202);
     let token = app.token("dora");
-    let ticket = app.public.post(&format!("{cold}/tickets"), Some(&token), &serde_json::Value::Null).await;
+    let ticket = app.public.post(&format!("{cold}/tickets"), Some(&token), &Value::Null).await;
     let ticket = ticket.ok(200).json()["ticket"].clone();
     let body = serde_json::json!({ "ticket": ticket, "quantity": 1 });
     app.queue.gate.add_permits(1);
     app.queue.gate.add_permits(10);
     app.public.post(&format!("{cold}/orders"), Some(&token), &body).await.ok(202);
+}
+
+#[tokio::test]
+async fn who_is_refused_again_and_again_sits_in_the_back_row() {
+    let app = App::start().await;
+    until("a connection in the back row", async || {
+        for _ in 0..20 {
+            app.public.post(&format!("{BUY}/orders"), None, &Value::Null).await.refused("unauthenticated");
+        }
+        let metrics = app.admin.get("/metrics", None).await.ok(200);
+        let text = String::from_utf8(metrics.body.to_vec()).unwrap();
+        let gauge = text.lines().find_map(|line| line.strip_prefix("http_connections_in_back_row "))?;
+        (gauge.parse::<f64>().unwrap() >= 1.0).then_some(())
+    })
+    .await;
 }

@@ -4,6 +4,7 @@
 //! says which version it speaks, nor HTTP/2, nor a client that does not read its answers.
 
 use std::io;
+use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -11,14 +12,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
+use axum::http::StatusCode;
 use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 /// Requests a connection may give up before their answer, if it gives up most of what it asks.
 const ABANDONED_MAX: u32 = 100;
 /// Longest answer that is written in one piece.
 const SHORT_LEN_MAX: usize = 1024;
+/// Refusals that send a connection to the back row, and how many of them any other answer outweighs.
+const REFUSED_MAX: u32 = 16;
+const ANSWER_WEIGHT: u32 = 4;
 /// Looks at a connection within the time it may do nothing.
 const LOOKS: u32 = 4;
 
@@ -33,6 +39,11 @@ pub(super) struct Activity {
     blocked: AtomicBool,
     answered: AtomicU32,
     abandoned: AtomicU32,
+    /// Rises with refusals, falls faster with everything else.
+    refused: AtomicU32,
+    /// The row it belongs in, and the one it is in.
+    belongs_in_back: AtomicBool,
+    is_in_back: AtomicBool,
 }
 
 impl Activity {
@@ -48,6 +59,32 @@ impl Activity {
     fn is_flood(&self) -> bool {
         let abandoned = self.abandoned.load(Ordering::Relaxed);
         abandoned > ABANDONED_MAX && abandoned > self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Counts an answer towards where the connection belongs.
+    fn sort(&self, status: StatusCode) {
+        let refused = self.refused.load(Ordering::Relaxed);
+        if status.is_client_error() || status.is_server_error() {
+            self.refused.store((refused + 1).min(REFUSED_MAX), Ordering::Relaxed);
+            if refused + 1 == REFUSED_MAX {
+                self.belongs_in_back.store(true, Ordering::Relaxed);
+            }
+        } else if refused > 0 {
+            self.refused.store(refused.saturating_sub(ANSWER_WEIGHT), Ordering::Relaxed);
+            if refused <= ANSWER_WEIGHT {
+                self.belongs_in_back.store(false, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Whether the connection is refused again and again.
+    pub(super) fn belongs_in_back(&self) -> bool {
+        self.belongs_in_back.load(Ordering::Relaxed)
+    }
+
+    /// The connection is served in this row from now on.
+    pub(super) fn sit(&self, in_back: bool) {
+        self.is_in_back.store(in_back, Ordering::Relaxed);
     }
 
     /// Ends when the connection should be cut: nothing was at work or could be written for `patience`,
@@ -79,6 +116,7 @@ impl Work {
     pub(super) fn answer(mut self, response: Response) -> Response {
         self.is_answered = true;
         self.activity.answered.fetch_add(1, Ordering::Relaxed);
+        self.activity.sort(response.status());
         if response.body().size_hint().exact().is_some() {
             return response;
         }
@@ -121,13 +159,20 @@ impl HttpBody for Streaming {
     }
 }
 
-/// A connection whose writes are seen.
-pub(super) struct Watched<T> {
-    pub(super) io: T,
-    pub(super) activity: Arc<Activity>,
+/// A connection whose writes are seen, and that is heard in the row where it is served.
+pub(super) struct Watched {
+    io: TcpStream,
+    /// The row whose runtime wakes it.
+    is_in_back: bool,
+    activity: Arc<Activity>,
 }
 
-impl<T> Watched<T> {
+impl Watched {
+    /// A new connection, on the threads that accepted it.
+    pub(super) fn new(io: TcpStream, activity: Arc<Activity>) -> Self {
+        Self { io, is_in_back: false, activity }
+    }
+
     fn saw<V>(&self, outcome: Poll<io::Result<V>>) -> Poll<io::Result<V>> {
         match &outcome {
             Poll::Ready(_) => {
@@ -138,21 +183,36 @@ impl<T> Watched<T> {
         }
         outcome
     }
+
+    /// The stream, made known to the runtime that serves it: the other one would have to wake this one for whatever
+    /// comes.
+    fn io(&mut self) -> Pin<&mut TcpStream> {
+        let is_in_back = self.activity.is_in_back.load(Ordering::Relaxed);
+        if is_in_back != self.is_in_back {
+            self.is_in_back = is_in_back;
+            let again = self.io.as_fd().try_clone_to_owned().and_then(|io| TcpStream::from_std(io.into()));
+            // Without a file descriptor to spare it goes on as it is.
+            if let Ok(io) = again {
+                self.io = io;
+            }
+        }
+        Pin::new(&mut self.io)
+    }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
+impl AsyncRead for Watched {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        self.io().poll_read(cx, buffer)
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.io).poll_write(cx, bytes);
+        let outcome = self.io().poll_write(cx, bytes);
         self.saw(outcome)
     }
 
@@ -173,7 +233,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
             }
             return self.poll_write(cx, room);
         }
-        let outcome = Pin::new(&mut self.io).poll_write_vectored(cx, bytes);
+        let outcome = self.io().poll_write_vectored(cx, bytes);
         self.saw(outcome)
     }
 
@@ -182,10 +242,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        self.io().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        self.io().poll_shutdown(cx)
     }
 }

@@ -139,7 +139,7 @@ pub async fn serve<H: Handler>(
             connection: Box::pin(graceful.watch(connection)),
             activity,
             patience: limits.header_timeout,
-            held: (slot, place),
+            _held: (slot, place),
         });
     }
     drop(listener);

@@ -68,7 +68,7 @@ async fn no_gateway_sells_early_however_wrong_its_clock_and_the_clients() {
     let (fast, slow) = (right.beside(3_600_000).await, right.beside(-3_600_000).await);
     for app in [&right, &fast, &slow] {
         let gate = app.public.get("/api/v1/sales/sale-1/gate", None).await.ok(200).json();
-        assert_eq!((&gate["state"], &gate["buy"]), (&"upcoming".into(), &serde_json::Value::Null));
+        assert_eq!((&gate["state"], &gate["buy"]), (&"upcoming".into(), &Value::Null));
         app.ticket_answer("alice").await.refused("not_open");
         app.order("alice", "made-up", 1).await.refused("not_open");
     }

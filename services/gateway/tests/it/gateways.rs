@@ -8,7 +8,7 @@ use serde_json::Value;
 use stock::StockStore;
 use tokio::time::Instant;
 
-use crate::support::app::{BUY, sale_id};
+use crate::support::app::sale_id;
 use crate::support::{App, Options, until};
 
 /// A sale of one unit, sold at the first of three gateways, and all three know it.
@@ -116,10 +116,10 @@ async fn a_hot_sale_takes_nothing_from_another() {
 
 #[tokio::test]
 async fn who_is_refused_again_and_again_sits_in_the_back_row() {
-    let app = App::start().await;
+    let ([app, ..], _) = sold_out_everywhere().await;
     until("a connection in the back row", async || {
         for _ in 0..20 {
-            app.public.post(&format!("{BUY}/orders"), None, &Value::Null).await.refused("unauthenticated");
+            app.ticket_answer("alice").await.refused("sold_out");
         }
         let metrics = app.admin.get("/metrics", None).await.ok(200);
         let text = String::from_utf8(metrics.body.to_vec()).unwrap();

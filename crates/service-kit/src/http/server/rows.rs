@@ -107,7 +107,7 @@ impl<C: Future> Guest<C> {
         let served = poll_fn(|cx| match connection.as_mut().poll(cx) {
             // A broken connection is the client's affair; nothing here can act on it.
             Poll::Ready(_) => Poll::Ready(false),
-            Poll::Pending if may_move && activity.belongs_in_back() != in_back => Poll::Ready(true),
+            Poll::Pending if may_move && activity.should_move(in_back) => Poll::Ready(true),
             Poll::Pending => Poll::Pending,
         });
         tokio::select! {

@@ -41,6 +41,8 @@ pub(super) struct Activity {
     abandoned: AtomicU32,
     /// Rises with refusals, falls faster with everything else.
     refused: AtomicU32,
+    /// Nothing is left to read, and the next word is the client's.
+    listening: AtomicBool,
     /// The row it belongs in, and the one it is in.
     belongs_in_back: AtomicBool,
     is_in_back: AtomicBool,
@@ -77,9 +79,12 @@ impl Activity {
         }
     }
 
-    /// Whether the connection is refused again and again.
-    pub(super) fn belongs_in_back(&self) -> bool {
-        self.belongs_in_back.load(Ordering::Relaxed)
+    /// Whether the connection should go on in another row than this one, and can: a stream that is new to a runtime
+    /// has nothing to read until that has looked, so whoever still had to read something would take it for lost.
+    pub(super) fn should_move(&self, in_back: bool) -> bool {
+        self.belongs_in_back.load(Ordering::Relaxed) != in_back
+            && self.listening.load(Ordering::Relaxed)
+            && self.at_work.load(Ordering::Relaxed) == 0
     }
 
     /// The connection is served in this row from now on.
@@ -206,7 +211,9 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.io().poll_read(cx, buffer)
+        let outcome = self.io().poll_read(cx, buffer);
+        self.activity.listening.store(outcome.is_pending(), Ordering::Relaxed);
+        outcome
     }
 }
 

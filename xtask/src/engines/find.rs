@@ -1,4 +1,5 @@
-//! Finds the engines' programs; what is missing is installed once.
+//! Finds the engines' programs; what is missing is installed once. `XTASK_REDIS`, `XTASK_RABBITMQ` and
+//! `XTASK_POSTGRES` name others, to try other versions.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -47,10 +48,13 @@ fn missing() -> Vec<&'static str> {
 }
 
 fn redis() -> Option<PathBuf> {
-    in_path("redis-server").or_else(|| in_path("valkey-server"))
+    chosen("XTASK_REDIS").or_else(|| in_path("redis-server")).or_else(|| in_path("valkey-server"))
 }
 
 fn rabbitmq() -> Option<PathBuf> {
+    if let Some(chosen) = chosen("XTASK_RABBITMQ") {
+        return Some(chosen);
+    }
     let packaged = PathBuf::from("/usr/lib/rabbitmq/bin");
     if packaged.join("rabbitmq-server").is_file() {
         return Some(packaged);
@@ -62,6 +66,9 @@ fn rabbitmq() -> Option<PathBuf> {
 
 /// The newest that is installed.
 fn postgres() -> Option<PathBuf> {
+    if let Some(chosen) = chosen("XTASK_POSTGRES") {
+        return Some(chosen);
+    }
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let newest = versions
         .filter_map(|entry| {
@@ -74,6 +81,11 @@ fn postgres() -> Option<PathBuf> {
         Some((_, folder)) => Some(folder),
         None => Some(in_path("initdb")?.canonicalize().ok()?.parent()?.to_path_buf()),
     }
+}
+
+/// The program, or the folder of programs, that this variable names.
+fn chosen(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from)
 }
 
 /// The first file of this name in PATH, or where system programs lie.

@@ -174,5 +174,23 @@ fn every_guard_has_a_patch_of_one_line_and_every_patch_a_guard() {
             text.contains("+++ b/") && !text.contains("/tests/"),
             "{patch} must change shipped code only"
         );
+        assert!(applies(&text), "{patch} is of older code: the guard is not there to be removed");
     }
+}
+
+/// Whether each hunk's old lines stand in the file that they are to be found in.
+fn applies(patch: &str) -> bool {
+    let mut parts = patch.split("\n+++ b/").skip(1);
+    parts.all(|part| {
+        let (file, hunks) = part.split_once('\n').unwrap();
+        let source = read(root().join(file));
+        hunks.split("@@ -").skip(1).all(|hunk| {
+            let lines = hunk
+                .lines()
+                .skip(1)
+                .filter(|line| !line.starts_with(['+', '\\']) && !line.starts_with("---"));
+            let old: Vec<&str> = lines.map(|line| line.get(1..).unwrap_or("")).collect();
+            source.contains(&format!("{}\n", old.join("\n")))
+        })
+    })
 }

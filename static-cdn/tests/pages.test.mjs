@@ -11,6 +11,9 @@ const FIRST_VIEW_BYTES_MAX = 100_000;
 const MODULE_LINES_MAX = 200;
 const pages = ["index.html", "sale.html", "busy.html", "404.html"];
 
+// Loaded by a press, or when there is an order: no part of a first view.
+const ON_DEMAND = ["account", "entry", "order-stream", "room"];
+
 /** A module and everything it imports, however indirectly. */
 function modules(path, found = new Set()) {
   if (found.has(path)) return found;
@@ -46,7 +49,7 @@ for (const [page, entry] of [["sale.html", "sale-page"], ["index.html", "index-p
 }
 
 test("modules are small, imported by somebody, and draw text as text", () => {
-  const used = new Set([...modules("assets/js/sale-page.js"), ...modules("assets/js/index-page.js"), "assets/js/busy.js", "assets/js/proof-worker.js", ...modules("assets/js/entry.js"), ...modules("assets/js/room.js")]);
+  const used = new Set([...modules("assets/js/sale-page.js"), ...modules("assets/js/index-page.js"), "assets/js/busy.js", "assets/js/proof-worker.js", ...ON_DEMAND.flatMap((name) => [...modules(`assets/js/${name}.js`)])]);
   for (const name of readdirSync(join(root, "assets/js"))) {
     const text = read(`assets/js/${name}`);
     assert.ok(text.split("\n").length <= MODULE_LINES_MAX, name);
@@ -58,3 +61,24 @@ test("modules are small, imported by somebody, and draw text as text", () => {
 test("drawings carry no script and no style of their own", () => {
   for (const name of readdirSync(join(root, "assets/art"))) assert.doesNotMatch(read(`assets/art/${name}`), /<script|<style|style=|href="http/i, name);
 });
+
+test("what is loaded on demand is imported so, and is no part of the sale's first view", () => {
+  const first = modules("assets/js/sale-page.js");
+  const all = readdirSync(join(root, "assets/js")).map((name) => read(`assets/js/${name}`)).join();
+  for (const name of ON_DEMAND) {
+    assert.ok(!first.has(`assets/js/${name}.js`), name);
+    assert.match(all, new RegExp(`import\\(["\`]\\./${name}\\.js`), name);
+  }
+});
+
+for (const [page, entry] of [["sale.html", "sale-page"], ["index.html", "index-page"]]) {
+  test(`${page} offers a reload when its modules do not come`, () => {
+    assert.match(read(page), /<p class="stalled">[^<]+<a href="">/);
+    assert.match(read(`assets/js/${entry}.js`), /document\.body\.dataset\.ready = /);
+    const css = read("assets/css/shop.css");
+    assert.match(css, /\[data-ready\] \.stalled \{ display: none; \}/);
+    assert.match(css, /\.stalled \{[^}]*animation: stalled 0s 12s forwards !important/, "also where motion is unwanted");
+  });
+
+  test(`${page} promises nobody a place for being first`, () => assert.doesNotMatch(read(page), /first come/i));
+}

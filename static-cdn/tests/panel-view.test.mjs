@@ -30,6 +30,9 @@ const EVERY = {
   "room, in line": { gate: { ...gateIn("open"), room: true }, room: { state: "open", position: 7, wait_s: 3 } },
   "room, sold out": { gate: { ...gateIn("sold_out"), room: true }, room: { state: "sold_out", position: 7, wait_s: 3 } },
   "room, let in": { gate: { ...gateIn("open"), room: true }, room: { state: "open", pass: "p", pass_ends_at: 1_600_000 } },
+  looking: { order: { order_id: "o", status: "unknown" } },
+  declined: { order: order("pending_payment"), declined: true },
+  ...Object.fromEntries([[403, "proof_left"], [404, "order_not_found"]].map(([status, code]) => [`refused ${code}`, refusal(status, code)])),
   "refused not_enough": refusal(409, "not_enough", { available: 2 }),
 };
 
@@ -115,4 +118,42 @@ test("whoever pressed before their turn sees the line and not a spinner", () => 
 test("unknown codes still get an answer", () => {
   assert.equal(view(refusal(418, "teapot")).key, "refusal-other");
   assert.equal(view(refusal(502, "http_502")).key, "refusal-busy");
+});
+
+test("a shop that does not answer is said to be lost, whatever was known before", () => {
+  const lost = { trouble: { status: 0, code: "unreachable" } };
+  for (const state of ["upcoming", "open", "paused", "sold_out"]) {
+    assert.match(view({ gate: gateIn(state), now: 1, ...lost }).note, /can't be reached/, state);
+    assert.equal(view({ gate: gateIn(state), now: 1 }).note, "", state);
+  }
+  assert.match(view({ ...refusal(409, "sold_out"), ...lost }).note, /can't be reached/);
+  assert.equal(view({ gate: gateIn("ended"), ...lost }).note, "", "an ended sale has no more news");
+  assert.equal(view({ order: order("queued"), ...lost }).note, "");
+  assert.equal(view({ attempt: { step: "ticket" }, ...lost }).note, "");
+});
+
+test("offline at the opening nobody is promised any moment now", () => {
+  const lost = { trouble: { status: 0, code: "unreachable" } };
+  for (const gate of [gateIn("upcoming"), { ...gateIn("open"), buy: undefined }]) {
+    assert.match(view({ gate }).text, /Any moment/);
+    assert.equal(view({ gate, ...lost }).key, "unreachable");
+    assert.match(view({ gate, trouble: { status: 503, code: "overloaded" } }).text, /very busy/);
+  }
+});
+
+test("an open sale says so, and nobody is promised an order that lots may decide", () => {
+  assert.equal(view({}).title, "On sale now");
+  for (const facts of Object.values(EVERY)) assert.doesNotMatch(`${view(facts).title} ${view(facts).text}`, /first come/i);
+});
+
+test("only what the shop has confirmed is called a place", () => {
+  for (const status of ["unknown", "something-new"]) assert.equal(view({ order: { order_id: "o", status } }).key, "order-looking");
+  for (const status of ["paid", "refunded"]) assert.equal(view({ order: { order_id: "o", status } }).key, "order-looking", `${status}, sum unknown`);
+});
+
+test("a refusal that speaks of the sale's state waits for that state", () => {
+  for (const code of ["not_open", "ended", "sold_out", "paused"]) {
+    assert.equal(view({ gate: null, ...refusal(403, code) }).key, "loading");
+    assert.equal(view({ ...refusal(403, code) }).key, `refusal-${code}`);
+  }
 });

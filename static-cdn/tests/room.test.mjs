@@ -47,3 +47,9 @@ test("the end of the sale, a refusal, and leaving end the wait", async () => {
   const ask = async () => (stop.abort(), place());
   assert.equal(await waitForTurn({ sale: "s", token: "t", places: keep(), signal: stop.signal, onPlace: () => {}, ask, news: async () => null }), null);
 });
+
+test("a sign-in that has run out is said to have, and costs no place", async () => {
+  const out = room([place(), refused(401)]);
+  assert.equal((await out.end).status, 401);
+  assert.equal(out.places.read(), "p1");
+});

@@ -1,7 +1,7 @@
-// Who is signed in, in the page's head, and the dialog that asks. The demo's sign-in takes any name; a real
-// shop mounts none, and then the dialog says where signing in happens.
+// The dialog that asks who the buyer is. The demo's sign-in takes any name; a real shop mounts none, and then
+// the dialog says where signing in happens.
 
-import { paths, post } from "./api.js";
+import { get, paths, post } from "./api.js";
 import { h } from "./dom.js";
 import { USER_NAME } from "./session.js";
 
@@ -10,25 +10,58 @@ const FAILED = {
   400: "Please use small letters, digits and hyphens only.",
   429: "A little too quick. Please wait a few seconds.",
 };
+// Long enough for a shop that answers, short enough for a buyer in a hurry.
+const ASK_MS_MAX = 1_500;
 
-function signInDialog(session, close) {
-  const name = h("input", { id: "user", name: "user", required: true, maxLength: 64, pattern: "[a-z0-9\\-]+", autocomplete: "username", autocapitalize: "none", spellcheck: false, "aria-describedby": "user-hint user-error" });
+/** `ask()` opens it and resolves to whether somebody signed in. */
+export function createDialog(session) {
+  const name = h("input", { id: "user", name: "user", required: true, autofocus: true, maxLength: 64, pattern: "[a-z0-9\\-]+", autocomplete: "username", autocapitalize: "none", spellcheck: false, "aria-describedby": "user-hint user-error" });
   const error = h("p", { id: "user-error", className: "form-error", role: "alert" });
   const submit = h("button", { className: "button button-primary", type: "submit" }, "Sign in");
-  const cancel = () => h("button", { className: "button button-quiet", type: "button", onclick: () => close(false) }, "Not now");
+  const leave = (label) => h("button", { className: "button button-quiet", type: "button", onclick: () => close() }, label);
+  const title = h("h2", { id: "sign-in-title", tabIndex: -1 }, "Sign in");
   const form = h(
     "form",
     { noValidate: true },
-    h("h2", { id: "sign-in-title" }, "Sign in"),
     h("p", {}, "This is a demonstration: any name will do, and there is no password."),
     h("label", { htmlFor: "user" }, "Your name"),
     name,
     h("p", { id: "user-hint", className: "form-hint" }, "Small letters, digits and hyphens, like ada-7."),
     error,
-    h("div", { className: "dialog-buttons" }, cancel(), submit),
+    h("div", { className: "dialog-buttons" }, leave("Not now"), submit),
   );
-  const elsewhere = h("div", { hidden: true }, h("h2", { tabIndex: -1 }, "Sign in with your account"), h("p", {}, "Signing in happens at the shop's identity provider. Please sign in there, then come back to this page."), h("div", { className: "dialog-buttons" }, cancel()));
-  const dialog = h("dialog", { className: "dialog", "aria-labelledby": "sign-in-title" }, form, elsewhere);
+  const elsewhere = h(
+    "div",
+    { hidden: true },
+    h("p", {}, "You sign in to this shop with its account service, which is a site of its own. Please sign in there: it brings you back here signed in. What you hold here is kept for you."),
+    h("div", { className: "dialog-buttons" }, leave("Close")),
+  );
+  const dialog = h("dialog", { className: "dialog", "aria-labelledby": "sign-in-title" }, title, form, elsewhere);
+  document.body.append(dialog);
+  let answered = null;
+  let opening = null;
+
+  function close(token = null) {
+    // Closed first: the focus goes back to the button that opened this, before signing in changes that button.
+    dialog.close();
+    if (token) session.signIn(token);
+    answered?.(token !== null);
+    answered = null;
+  }
+  function showElsewhere() {
+    form.hidden = true;
+    elsewhere.hidden = false;
+    title.focus();
+  }
+  async function open() {
+    // Asked the wrong way, a demo's sign-in says so; a shop that has none says "not found".
+    const demo = await get(paths.login, { timeoutMs: ASK_MS_MAX });
+    error.textContent = "";
+    name.removeAttribute("aria-invalid");
+    dialog.showModal();
+    if (demo.status === 404) showElsewhere();
+    else name.focus(), name.select();
+  }
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -41,56 +74,24 @@ function signInDialog(session, close) {
     submit.setAttribute("aria-busy", "true");
     const answer = await post(paths.login, { user });
     submit.removeAttribute("aria-busy");
-    if (answer.status === 404) {
-      form.hidden = true;
-      elsewhere.hidden = false;
-      return elsewhere.querySelector("h2").focus();
-    }
+    // Closed while the answer was on its way: that was a "not now".
+    if (!dialog.open) return;
+    if (answer.status === 404) return showElsewhere();
     if (!answer.ok) return void (error.textContent = FAILED[answer.status] ?? "The shop is very busy. Please try again in a moment.");
-    session.signIn(answer.body.token);
-    close(true);
+    close(answer.body.token);
   });
   dialog.addEventListener("cancel", (event) => {
     event.preventDefault();
-    close(false);
+    close();
   });
+
   return {
-    dialog,
-    open() {
-      error.textContent = "";
-      name.removeAttribute("aria-invalid");
-      dialog.showModal();
-      name.select();
+    ask() {
+      if (!dialog.open) opening ??= open().finally(() => (opening = null));
+      return new Promise((resolve) => {
+        answered?.(false);
+        answered = resolve;
+      });
     },
   };
-}
-
-/** `ask()` opens the dialog and resolves to whether somebody signed in. */
-export function createAccount(root, session) {
-  let answered = null;
-  const { dialog, open } = signInDialog(session, (signedIn) => {
-    dialog.close();
-    answered?.(signedIn);
-    answered = null;
-  });
-  document.body.append(dialog);
-
-  function ask() {
-    if (!dialog.open) open();
-    return new Promise((resolve) => {
-      answered?.(false);
-      answered = resolve;
-    });
-  }
-  function draw() {
-    const user = session.user();
-    root.replaceChildren(
-      ...(user
-        ? [h("a", { className: "who", href: "/#orders", "aria-label": `Signed in as ${user}: my orders` }, h("span", { className: "avatar", "aria-hidden": "true" }, user[0].toUpperCase()), h("span", { className: "who-name" }, user)), h("button", { className: "button button-small", type: "button", onclick: session.signOut }, "Sign out")]
-        : [h("button", { className: "button button-small", type: "button", onclick: ask }, "Sign in")]),
-    );
-  }
-  session.onChange(draw);
-  draw();
-  return { ask };
 }

@@ -1,87 +1,91 @@
 // One buyer at one sale: what they are doing, and what has come of it. Holds the facts the panel is drawn
 // from and carries out what its buttons ask for; `changed()` is called whenever a fact is new.
 
-import { get, paths, post } from "./api.js";
-import { followOrder } from "./order-stream.js";
-import { purchase, ticketStore } from "./purchase.js";
+import { get, paths } from "./api.js";
+import { purchase, shopFor, ticketStore } from "./purchase.js";
 import { followsGate } from "./refusal-view.js";
-import { PURCHASE_TRIES_MAX } from "./schedule.js";
-import { read, write } from "./session.js";
+import { orderPollMs, PURCHASE_TRIES_MAX } from "./schedule.js";
+import { read, takeFragment, write } from "./session.js";
 
-const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
-// How a sale without a buy path answers, in the words its gate would use.
-const CLOSED = { ended: [410, "ended"], paused: [403, "paused"], sold_out: [409, "sold_out"] };
+const SHAKY = "The connection is shaky; what you see may be a moment old.";
+const loadOrders = (again) => import(`./order-stream.js${again}`);
+const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 
-export function createBuyer({ sale, session, gate, clock, changed }) {
-  const facts = { attempt: null, refusal: null, order: null, room: null, paying: false, note: "" };
-  let unfollow = null;
+export function createBuyer({ sale, session, storage, gate, clock, changed, sleep = wait, load = loadOrders }) {
+  // `wanted` outlives every refusal: "Try again" means the same again.
+  const facts = { attempt: null, refusal: null, order: null, room: null, wanted: 1, paying: false, declined: false, note: "" };
+  let following = null;
+  let desk = null;
   let leaveRoom = null;
-  // Raised when the buyer changes: what an older one started must not speak any more.
+  let payFailed = false;
+  // Raised when the buyer changes: what an older one started must neither speak nor act any more.
   let era = 0;
 
-  const set = (news) => {
-    Object.assign(facts, news);
-    changed();
-  };
+  const set = (news) => (Object.assign(facts, news), changed());
   const signed = () => ({ token: session.token() });
   const orderKey = () => `shop.order.${sale}.${session.user()}`;
   const payingKey = (id) => `shop.paying.${id}`;
-  const tickets = () => ticketStore(sessionStorage, sale, session.user());
+  const tickets = () => ticketStore(storage, sale, session.user());
   /** The place in the waiting room that this tab holds for this buyer. */
   function places() {
     const key = `shop.place.${sale}.${session.user()}`;
-    return { read: () => read(sessionStorage, key), write: (place) => write(sessionStorage, key, place), clear: () => write(sessionStorage, key, null) };
+    return { read: () => read(storage, key), write: (place) => write(storage, key, place), clear: () => write(storage, key, null) };
+  }
+  /** The answer; `null` when the buyer has changed meanwhile, so that it is nobody's, or has to sign in first. */
+  async function own(asked) {
+    const asking = era;
+    const answer = await asked;
+    if (asking !== era) return null;
+    return answer.status === 401 ? (refused(answer), null) : answer;
   }
 
-  function shop() {
-    const onPath = async (rest, body) => {
-      if (!gate.latest()) await gate.refresh();
-      const now = gate.latest();
-      if (now?.buy) return post(`${now.buy}/${rest}`, body, signed());
-      const [status, code] = now ? (CLOSED[now.state] ?? [403, "not_open"]) : [0, "unreachable"];
-      return { ok: false, status, code, body: null, retryAfterMs: 0 };
-    };
-    return {
-      ticket: async () => {
-        const ask = (body) => onPath("tickets", body);
-        const first = await ask(undefined);
-        if (!["waiting_room", "proof_required"].includes(first.code)) return first;
-        // Most sales ask for nothing: what brings it comes when it is needed.
-        const entry = await import("./entry.js").catch(() => null);
-        return entry ? entry.enter({ first, ask, wait: async () => (await turn())?.pass }) : first;
-      },
-      order: (ticket, quantity) => onPath("orders", { ticket, quantity }),
-      find: (id) => get(paths.order(id), signed()),
-      freshPath: () => gate.refresh(),
-    };
+  /** What an order needs, once there may be one. Asked for again as if for another module: some browsers remember a failure. */
+  const orderDesk = () => (desk ??= loadDesk(""));
+  async function loadDesk(again, failures = 0) {
+    try {
+      return await load(again);
+    } catch {
+      if (facts.order) set({ note: SHAKY });
+      await sleep(orderPollMs({ failures, random: Math.random() }));
+      return loadDesk(`?again=${failures}`, failures + 1);
+    }
   }
 
   /** Waits in the room for as long as this buyer is here. */
-  async function turn() {
+  async function turn(token = session.token()) {
     leaveRoom?.abort();
     leaveRoom = new AbortController();
     const { signal } = leaveRoom;
     const { waitForTurn } = await import("./room.js").catch(() => ({ waitForTurn: () => null }));
-    return waitForTurn({ sale, ...signed(), places: places(), signal, onPlace: (room) => signal.aborted || set({ room }) });
+    return waitForTurn({ sale, token, places: places(), signal, onPlace: (room) => signal.aborted || set({ room }) });
   }
 
   /** Takes a place in the waiting room; the purchase itself is another press. */
   async function join() {
     if (facts.room) return;
-    const mine = era;
+    const asking = era;
     set({ room: { state: "upcoming", position: null }, refusal: null, note: "" });
-    const isLetIn = Boolean(await turn());
-    if (mine !== era || isLetIn || facts.attempt || facts.order) return;
+    const end = await turn();
+    if (asking !== era || end?.pass || facts.attempt || facts.order) return;
+    if (end?.status === 401) return refused(end);
     set({ room: null, note: "The waiting room can't be reached just now. Please try again." });
   }
 
   async function buy(quantity) {
     if (facts.attempt) return;
-    const mine = era;
-    set({ attempt: { step: "ticket" }, refusal: null, order: null, note: "" });
-    const onStep = (step) => mine === era && set({ attempt: { ...step, triesMax: PURCHASE_TRIES_MAX, retryAt: step.step === "waiting" ? clock.now() + step.waitMs : null } });
-    const end = await purchase({ shop: shop(), store: tickets(), quantity, sleep, random: Math.random, onStep });
-    if (mine !== era) return;
+    const asking = era;
+    const isOver = () => asking !== era;
+    const token = session.token();
+    const kept = tickets();
+    // An older loop's last answer must not undo what a newer one has written.
+    const store = { read: kept.read, write: (held) => isOver() || kept.write(held), clear: () => isOver() || kept.clear() };
+    const shop = shopFor({ gate, token, isOver, turn: () => turn(token).then((news) => news?.pass ?? news) });
+    payFailed = false;
+    orderDesk();
+    set({ attempt: { step: "ticket" }, wanted: quantity, refusal: null, order: null, note: "" });
+    const onStep = (step) => isOver() || set({ attempt: { ...step, triesMax: PURCHASE_TRIES_MAX, retryAt: step.step === "waiting" ? clock.now() + step.waitMs : null } });
+    const end = await purchase({ shop, store, quantity, sleep, random: Math.random, onStep });
+    if (isOver()) return;
     set({ attempt: null });
     if (end.order_id) return follow(end);
     refused(end.refusal);
@@ -93,70 +97,70 @@ export function createBuyer({ sale, session, gate, clock, changed }) {
     if (followsGate(answer.code)) setTimeout(gate.refresh, 300 + 900 * Math.random());
   }
 
-  function follow(order) {
-    unfollow?.();
+  function follow(order, afterMs = 0) {
+    const id = order.order_id;
+    following?.abort();
     leaveRoom?.abort();
     places().clear();
-    write(sessionStorage, orderKey(), order.order_id);
-    set({ order, room: null, refusal: null, paying: read(sessionStorage, payingKey(order.order_id)) !== null });
-    unfollow = followOrder({
-      id: order.order_id,
-      token: session.token,
-      onOrder: (news) => set({ order: news, note: "" }),
-      onTrouble: (code) => {
-        if (code === "unauthenticated") return refused({ status: 401, code });
-        set({ note: code === "order_not_found" ? "Your order can't be found yet. We keep looking." : "The connection is shaky; what you see may be a moment old." });
-      },
-    });
+    write(storage, orderKey(), id);
+    if (payFailed) write(storage, payingKey(id), null);
+    set({ order, room: null, refusal: null, paying: read(storage, payingKey(id)) !== null, declined: payFailed });
+    payFailed = false;
+    following = new AbortController();
+    const { signal } = following;
+    const onOrder = (news) => set({ order: news, note: "" });
+    const onTrouble = (code) => {
+      if (code === "unauthenticated") return refused({ status: 401, code });
+      set({ note: code === "order_not_found" ? "Your order can't be found yet. We keep looking." : SHAKY });
+    };
+    orderDesk().then(({ followOrder }) => signal.aborted || followOrder({ id, token: session.token, signal, onOrder, onTrouble, onMissing: missing, afterMs }));
   }
 
   function leave() {
-    unfollow?.();
-    unfollow = null;
-    if (session.user()) write(sessionStorage, orderKey(), null);
+    following?.abort();
+    if (session.user()) write(storage, orderKey(), null);
     if (location.hash) history.replaceState(null, "", location.pathname);
-    set({ order: null, refusal: null, note: "", paying: false });
+    set({ order: null, refusal: null, note: "", paying: false, declined: false });
     gate.refresh();
   }
 
-  async function show(id) {
-    const mine = era;
-    const answer = await get(paths.order(id), signed());
-    if (mine !== era) return;
-    if (answer.ok && answer.body.sale === sale) return follow(answer.body);
-    if (answer.ok || answer.status === 404) return leave();
-    if (answer.status === 401) return refused(answer);
-    // Unreadable just now is no reason to forget it: the follower keeps asking.
-    follow({ order_id: id, status: "queued" });
+  function missing() {
+    leave();
+    refused({ status: 404, code: "order_not_found" });
   }
 
-  /** The buyer's newest order here that is still worth something. Asked for by a press only, never by a crowd. */
+  async function show(id) {
+    const order = { order_id: id, status: "unknown" };
+    set({ order });
+    const answer = await own(get(paths.order(id), signed()));
+    if (!answer) return;
+    if (answer.ok && answer.body.sale === sale) return follow(answer.body);
+    if (answer.ok) return leave();
+    if (answer.status === 404) return missing();
+    // Unreadable just now is no reason to forget it: the follower keeps asking.
+    follow(order, answer.retryAfterMs);
+  }
+
   async function findMine() {
-    const answer = await get(paths.orders(null, 100), signed());
-    const mine = (answer.body?.orders ?? []).filter((order) => order.sale === sale);
-    const found = mine.find((order) => order.status === "pending_payment") ?? mine.find((order) => ["queued", "paid"].includes(order.status));
-    if (answer.ok && found) return follow(found);
-    if (answer.status === 401) return refused(answer);
-    set({ note: answer.ok ? "None of your orders holds a unit any more. Please try again." : "Your orders can't be read just now. Please try again." });
+    const answer = await own(orderDesk().then(({ newestOrder }) => newestOrder(sale, signed())));
+    if (answer?.order) follow(answer.order);
+    else if (answer) set({ note: answer.note });
   }
 
   async function pay() {
     const id = facts.order.order_id;
     set({ note: "Opening the payment page…" });
-    const answer = await post(`${paths.order(id)}/payment`, undefined, signed());
-    if (answer.status === 401) return refused(answer);
-    if (!answer.ok) return set({ note: answer.code === "not_payable" ? "This order can't be paid just now." : "The payment desk is busy. Please press again in a moment." });
-    const url = new URL(answer.body.payment_url, location.href);
-    if (!["http:", "https:"].includes(url.protocol)) return set({ note: "The payment page can't be opened." });
-    write(sessionStorage, payingKey(id), "1");
-    location.assign(url);
+    const answer = await own(orderDesk().then(({ startPayment }) => startPayment(id, signed())));
+    if (!answer?.url) return answer && set({ note: answer.note });
+    write(storage, payingKey(id), "1");
+    location.assign(answer.url);
   }
 
   async function cancel() {
-    const answer = await post(`${paths.order(facts.order.order_id)}/cancel`, undefined, signed());
-    if (answer.status === 401) return refused(answer);
-    if (answer.ok) return set({ order: answer.body, note: "" });
-    set({ note: answer.code === "not_cancellable" ? "This order can no longer be cancelled." : "Cancelling did not work just now. Please try again." });
+    const id = facts.order.order_id;
+    set({ note: "Cancelling…" });
+    const answer = await own(orderDesk().then(({ cancelOrder }) => cancelOrder(id, signed())));
+    if (answer) set(answer.ok ? { order: answer.body, note: "" } : { note: answer.note });
   }
 
   /** After a load or a sign-in: go on where this tab stopped. */
@@ -164,18 +168,20 @@ export function createBuyer({ sale, session, gate, clock, changed }) {
   const resume = () => (resuming = goOn());
   async function goOn() {
     era += 1;
-    unfollow?.();
+    following?.abort();
     leaveRoom?.abort();
-    Object.assign(facts, { attempt: null, order: null, room: null, note: "", refusal: facts.refusal?.status === 401 && !session.user() ? facts.refusal : null });
+    Object.assign(facts, { attempt: null, order: null, room: null, declined: false, note: "", refusal: facts.refusal?.status === 401 && !session.user() ? facts.refusal : null });
     changed();
+    // The payment page sends back so after a refused card: whoever has to sign in first is told afterwards.
+    payFailed ||= takeFragment("payment") === "failed";
     if (!session.user()) return;
     const linked = /^#order=([a-z0-9-]{1,64})$/.exec(location.hash)?.[1];
-    const known = linked ?? read(sessionStorage, orderKey());
+    const known = linked ?? read(storage, orderKey());
     if (known) return show(known);
+    if (payFailed) return findMine();
     const held = tickets().read();
     // Whoever waited here before a reload waits on.
-    if (!held && places().read()) join();
-    if (!held) return;
+    if (!held) return void (places().read() && join());
     // A ticket that is still good goes on by itself. An old one is only looked up: nobody who comes back
     // after an hour expects to buy by opening a page.
     if (held.expires_at > clock.now()) return buy(held.quantity);

@@ -58,7 +58,8 @@ export function countdown(announce) {
       else setText(plain, shown.kind === "retry" ? `${Math.ceil(left / 1000)} s` : minutesSeconds(left));
       if (!bar.hidden) fill.style.transform = `scaleX(${Math.min(1, left / span)})`;
       node.dataset.urgent = String(shown.kind === "pay" && left < 60_000);
-      const passed = MILESTONES_MS.find((mark) => lastLeft > mark && left <= mark);
+      // Several are passed at once after a sleep or in a tab that was hidden: the smallest is the true one.
+      const passed = MILESTONES_MS.findLast((mark) => lastLeft > mark && left <= mark);
       if (passed && lastLeft !== Infinity && shown.kind !== "retry" && left > 0) announce(`${shown.label} ${spanInWords(passed)}.`);
       lastLeft = left;
     },

@@ -37,18 +37,15 @@ const ICONS = {
   slow: "M5 3h14M5 21h14M7 3c0 5 10 6 10 9s-10 4-10 9M17 3c0 5-10 6-10 9s10 4 10 9",
   offline: "M3 3l18 18M8 8.8A10 10 0 0 0 3.5 11.5M12.5 8a10 10 0 0 1 8 3.5M7 15.2a6.5 6.5 0 0 1 4-2m3.5.6a6 6 0 0 1 2.5 1.4M12 19.5h.01",
   shield: "M12 3l7.5 2.5V12c0 4.5-3 7.3-7.5 9-4.5-1.7-7.5-4.5-7.5-9V5.5L12 3Zm-3.5 9 2.5 2.5 4.5-4.5",
-  mail: "M3.5 6h17v12.5h-17V6Zm.5.5 8 6.5 8-6.5",
-  sms: "M4 5h16v11h-8l-5 4v-4H4V5Zm4 5.5h.01M12 10.5h.01M16 10.5h.01",
-  shipping: "M3 6.5h11v10H3v-10Zm11 3.5h4l3 3v3.5h-7M7.5 19a2 2 0 1 0 0-4 2 2 0 0 0 0 4Zm9.5 0a2 2 0 1 0 0-4 2 2 0 0 0 0 4Z",
 };
 
-export function icon(name) {
+export function icon(name, drawing = ICONS[name] ?? ICONS.bag) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", "0 0 24 24");
   svg.setAttribute("class", "icon");
   svg.setAttribute("aria-hidden", "true");
   const path = document.createElementNS(SVG, "path");
-  path.setAttribute("d", ICONS[name] ?? ICONS.bag);
+  path.setAttribute("d", drawing);
   svg.append(path);
   return svg;
 }

@@ -31,6 +31,7 @@ export function watchGate({ sale, clock, onGate, onTrouble, floorMs = 0 }) {
 
   /** However many want to know at once, one request is under way. */
   function refresh() {
+    if (stopped) return Promise.resolve();
     asking ??= ask().finally(() => (asking = null));
     return asking;
   }

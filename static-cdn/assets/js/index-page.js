@@ -1,40 +1,65 @@
 // The front page: what is on sale, and, for whoever is signed in, their orders and messages.
 
-import { createAccount } from "./account.js";
 import { get, paths } from "./api.js";
 import { createClock } from "./clock.js";
 import { $ } from "./dom.js";
 import { createMailbox } from "./mailbox.js";
-import { createOrderList } from "./order-list.js";
+import { arrange, createOrderList } from "./order-list.js";
 import { createSaleCard } from "./sale-card.js";
-import { gateRetryMs, orderPollMs } from "./schedule.js";
-import { createSession } from "./session.js";
+import { gateRetryMs, orderPollMs, salesPollMs } from "./schedule.js";
+import { createAccount, createSession, tabStorage } from "./session.js";
 
 // A watched gate is a request every so often: the first cards are enough, the rest tell their times.
 const WATCHED_MAX = 8;
+// Going back and forth between two tabs is no reason to ask each time.
+const SALES_FRESH_MS = 10_000;
 
 const clock = createClock(() => performance.now(), () => Date.now());
-const session = createSession(sessionStorage, () => Date.now());
-createAccount($("account"), session);
+const session = createSession(tabStorage(), clock.serverNow);
+const account = createAccount($("account"), session);
 let sales = [];
-let cards = [];
+/** The cards on show, by what they say: a sale that has changed gets a new one. */
+let cards = new Map();
 
 const orderList = createOrderList($("orders"), { session, saleOf: (id) => sales.find((sale) => sale.id === id) });
 const mailbox = createMailbox($("messages"), { session });
 
 const rank = (sale, now) => (sale.ends_at <= now ? 2 : sale.opens_at <= now ? 0 : 1);
 
-async function loadSales(failures = 0) {
+let salesTimer = null;
+let salesDue = 0;
+let asking = false;
+let failures = 0;
+
+async function loadSales() {
+  if (asking || clock.tick() < salesDue || (document.hidden && salesDue > 0)) return;
+  clearTimeout(salesTimer);
+  asking = true;
   const answer = await get(paths.sales);
+  asking = false;
+  failures = answer.ok ? 0 : failures + 1;
+  const waitMs = answer.ok ? salesPollMs(Math.random()) : gateRetryMs({ failures, retryAfterMs: answer.retryAfterMs, random: Math.random() });
+  // After a failure the wait is a promise to the shop; after a success a buyer who comes back may cut it short.
+  salesDue = clock.tick() + (answer.ok ? SALES_FRESH_MS : waitMs);
+  // A timer may fire a touch early by the other clock: it must not find itself too soon, and be the last.
+  salesTimer = setTimeout(loadSales, waitMs + 50);
   $("sales-trouble").hidden = answer.ok;
-  if (!answer.ok) {
-    setTimeout(loadSales, gateRetryMs({ failures: failures + 1, retryAfterMs: answer.retryAfterMs, random: Math.random() }), failures + 1);
-    return;
-  }
+  if (answer.ok) showSales(answer.body.sales);
+}
+
+function showSales(listed) {
   const now = clock.now();
-  sales = [...answer.body.sales].sort((a, b) => rank(a, now) - rank(b, now) || a.opens_at - b.opens_at);
-  cards = sales.map((sale, place) => createSaleCard(sale, { clock, watched: place < WATCHED_MAX && sale.ends_at > now }));
-  $("sales").replaceChildren(...cards.map((card) => card.node));
+  sales = [...listed].sort((a, b) => rank(a, now) - rank(b, now) || a.opens_at - b.opens_at);
+  const before = cards;
+  cards = new Map();
+  sales.forEach((sale, place) => {
+    const says = JSON.stringify(sale);
+    const card = before.get(says) ?? createSaleCard(sale, { clock });
+    card.setWatched(place < WATCHED_MAX && sale.ends_at > now);
+    cards.set(says, card);
+  });
+  for (const [says, card] of before) if (!cards.has(says)) card.setWatched(false);
+  arrange($("sales"), [...cards.values()].map((card) => card.node));
   $("sales").removeAttribute("aria-busy");
   $("no-sales").hidden = sales.length > 0;
   orderList.draw();
@@ -54,6 +79,8 @@ async function loadMine() {
   mailbox.loaded = true;
   // Notices are sent a moment after the order moved.
   const waitMs = moved ? 3000 : orderPollMs({ failures: 2, random: Math.random() });
+  // Another reading may have ended while this one waited: one of them plans the next.
+  clearTimeout(timer);
   if (moved || orderList.anyLive()) timer = setTimeout(moved ? () => mailbox.load().then(loadMine) : loadMine, waitMs);
 }
 
@@ -64,7 +91,17 @@ session.onChange(() => {
   mailbox.clear();
   loadMine();
 });
-document.addEventListener("visibilitychange", () => document.hidden || loadMine());
-setInterval(() => cards.forEach((card) => card.tick()), 500);
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  loadSales();
+  loadMine();
+});
+addEventListener("hashchange", session.takeHandedOver);
+setInterval(() => {
+  cards.forEach((card) => card.tick());
+  account.draw();
+}, 500);
+document.body.dataset.ready = "true";
+session.takeHandedOver();
 loadSales();
 loadMine().then(() => location.hash === "#orders" && session.user() && $("orders").scrollIntoView());

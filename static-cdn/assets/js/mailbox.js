@@ -4,14 +4,19 @@ import { get, paths } from "./api.js";
 import { h, icon } from "./dom.js";
 import { dayAndTime } from "./format.js";
 
-const CHANNEL = { email: ["mail", "E-mail"], sms: ["sms", "Text message"], shipping: ["shipping", "Shipping"] };
+const MAIL = "M3.5 6h17v12.5h-17V6Zm.5.5 8 6.5 8-6.5";
+const CHANNEL = {
+  email: [MAIL, "E-mail"],
+  sms: ["M4 5h16v11h-8l-5 4v-4H4V5Zm4 5.5h.01M12 10.5h.01M16 10.5h.01", "Text message"],
+  shipping: ["M3 6.5h11v10H3v-10Zm11 3.5h4l3 3v3.5h-7M7.5 19a2 2 0 1 0 0-4 2 2 0 0 0 0 4Zm9.5 0a2 2 0 1 0 0-4 2 2 0 0 0 0 4Z", "Shipping"],
+};
 
 function notice({ channel, priority, subject, body, created_at }) {
-  const [symbol, name] = CHANNEL[channel] ?? ["mail", channel];
+  const [drawing, name] = CHANNEL[channel] ?? [MAIL, channel];
   return h(
     "li",
     { className: "row row-message" },
-    h("span", { className: "row-icon", "data-priority": priority }, icon(symbol)),
+    h("span", { className: "row-icon", "data-priority": priority }, icon(channel, drawing)),
     h("div", { className: "row-main" }, h("strong", {}, subject), h("p", {}, body), h("span", { className: "row-sub" }, `${name}${priority === "high" ? " · important" : ""} · ${dayAndTime(created_at)}`)),
   );
 }

@@ -1,17 +1,6 @@
 // What the buyer of an order is told, status by status. Pure: an order in, words and actions out.
 
-import { dayAndTime, money, shortId, timeOfDay, units } from "./format.js";
-
-export const STATUS_LABEL = {
-  queued: "Being written",
-  pending_payment: "Waiting for payment",
-  paid: "Paid",
-  cancelled: "Cancelled",
-  expired: "Expired",
-  rejected: "Not taken",
-  refunded: "Refunded",
-};
-export const STATUS_TONE = { queued: "wait", pending_payment: "wait", paid: "good", cancelled: "calm", expired: "warn", rejected: "bad", refunded: "calm" };
+import { money, shortId, timeOfDay, units } from "./format.js";
 
 const pay = (label) => ({ action: "pay", label });
 const CANCEL = { action: "cancel", label: "Cancel order" };
@@ -19,6 +8,14 @@ const ORDERS = { action: "orders", label: "See my orders" };
 const again = (canBuy) => (canBuy ? { action: "again", label: "Buy again" } : null);
 
 const VIEWS = {
+  looking: () => ({
+    tone: "wait",
+    icon: "clock",
+    title: "Looking up your order…",
+    text: "The shop has not said yet how it stands. This page keeps asking.",
+    busy: true,
+    secondary: [ORDERS],
+  }),
   queued: () => ({
     tone: "wait",
     icon: "ticket",
@@ -27,7 +24,7 @@ const VIEWS = {
     busy: true,
     primary: { action: "pay", label: "Preparing payment…", disabled: true },
   }),
-  pending_payment: ({ order, now, paying, sum }) => {
+  pending_payment: ({ order, now, paying, declined, sum }) => {
     if (order.pay_by !== null && order.pay_by <= now) {
       return {
         tone: "wait",
@@ -38,14 +35,28 @@ const VIEWS = {
         primary: { ...pay("Pay now"), disabled: true },
       };
     }
+    const kept = `${sum}, kept for you until ${timeOfDay(order.pay_by)}.`;
+    const timer = { kind: "pay", to: order.pay_by, label: "Left to pay" };
+    if (declined) {
+      return {
+        key: "order-declined",
+        tone: "warn",
+        icon: "cross",
+        title: "The payment did not go through",
+        text: `Nothing was charged, and the order can still be paid: ${kept}`,
+        timer,
+        primary: pay("Try to pay again"),
+        secondary: [CANCEL],
+      };
+    }
     return {
       tone: "live",
       icon: "bag",
       title: paying ? "Waiting for your payment" : "It's yours. Pay to keep it",
       text: paying
         ? `Just paid ${sum}? This page says so as soon as the payment is confirmed.`
-        : `${sum}, kept for you until ${timeOfDay(order.pay_by)}.`,
-      timer: { kind: "pay", to: order.pay_by, label: "Left to pay" },
+        : kept,
+      timer,
       primary: pay(paying ? "Back to the payment page" : `Pay ${money(order.amount_cents, order.currency)}`),
       secondary: [CANCEL],
     };
@@ -92,19 +103,23 @@ const VIEWS = {
   }),
 };
 
-/** `paying`: this tab has been to the payment page; `canBuy`: the sale is open; `mayBuyMore`: and the limit leaves room. */
-export function orderView({ order, now, paying = false, canBuy = false, mayBuyMore = false }) {
-  // Right after the 202 only id and status are known; the rest follows with the first event.
+// Right after the 202 only id and status are known; the rest follows with the first event.
+const UNTIL_KNOWN = { pending_payment: "queued", paid: "looking", refunded: "looking" };
+
+/**
+ * `paying`: this tab has been to the payment page; `declined`: and that payment failed; `canBuy`: the sale is open;
+ * `mayBuyMore`: and the limit leaves room.
+ */
+export function orderView({ order, now, paying = false, declined = false, canBuy = false, mayBuyMore = false }) {
   const known = order.amount_cents !== undefined;
-  const status = known || order.status !== "pending_payment" ? order.status : "queued";
-  const facts = { order, now, paying, canBuy, mayBuyMore, sum: known ? sumOf(order) : "" };
-  return { key: `order-${status}`, secondary: [], ...(VIEWS[status] ?? VIEWS.queued)(facts) };
+  const said = known ? order.status : (UNTIL_KNOWN[order.status] ?? order.status);
+  // Only a place that the shop has confirmed is called one.
+  const status = VIEWS[said] ? said : "looking";
+  const facts = { order, now, paying, declined, canBuy, mayBuyMore, sum: known ? sumOf(order) : "" };
+  return { key: `order-${status}`, secondary: [], ...VIEWS[status](facts) };
 }
 
 function sumOf(order) {
   const sum = money(order.amount_cents, order.currency);
   return order.quantity === 1 ? sum : `${units(order.quantity)} for ${sum}`;
 }
-
-/** One line for a list of orders. */
-export const orderLine = (order) => `${order.quantity} × · ${money(order.amount_cents, order.currency)} · ${dayAndTime(order.created_at)}`;

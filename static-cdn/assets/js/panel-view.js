@@ -4,7 +4,7 @@
 
 import { dayAndTime, spanInWords } from "./format.js";
 import { orderView } from "./order-view.js";
-import { refusalView } from "./refusal-view.js";
+import { followsGate, refusalView } from "./refusal-view.js";
 import { lineView, roomView } from "./room-view.js";
 
 // A countdown to an end that is hours away only makes people nervous.
@@ -14,31 +14,34 @@ const BUY = { action: "buy", label: "Buy now" };
 const waiting = (label) => ({ action: "buy", label, disabled: true });
 const SIGN_IN = { action: "sign-in", label: "Sign in now, be quicker then" };
 
+const OPENING = "Opening…";
+const countdownTo = (gate) => ({ kind: "opens", to: gate.opens_at, label: "Opens in" });
+const opening = (gate) => ({ tone: "wait", icon: "clock", title: OPENING, text: "Any moment now. No need to reload.", timer: countdownTo(gate), busy: true, primary: waiting(OPENING) });
 const GATE_VIEWS = {
-  upcoming: ({ gate, now, user }) => {
-    const opening = gate.opens_at <= now;
-    return {
-      tone: "calm",
-      icon: "clock",
-      title: opening ? "Opening…" : `Opens ${dayAndTime(gate.opens_at)}`,
-      text: opening ? "Any moment now. No need to reload." : "In your time. The button wakes up by itself; no need to reload.",
-      timer: { kind: "opens", to: gate.opens_at, label: "Opens in" },
-      primary: waiting(opening ? "Opening…" : "Not open yet"),
-      secondary: user ? [] : [SIGN_IN],
-    };
-  },
+  upcoming: ({ gate, now, user }) =>
+    gate.opens_at <= now
+      ? opening(gate)
+      : {
+          tone: "calm",
+          icon: "clock",
+          title: `Opens ${dayAndTime(gate.opens_at)}`,
+          text: "In your time. The button wakes up by itself; no need to reload.",
+          timer: countdownTo(gate),
+          primary: waiting("Not open yet"),
+          secondary: user ? [] : [SIGN_IN],
+        },
   open: ({ gate, sale, now }) =>
     gate.buy
       ? {
           tone: "live",
           icon: "bolt",
-          title: "First come, first served",
+          title: "On sale now",
           text: `Once you have a place, it is yours for ${spanInWords(sale.pay_within_s * 1000)}: time enough to pay.`,
           timer: gate.ends_at - now < ENDING_MS ? { kind: "ends", to: gate.ends_at, label: "Ends in" } : null,
           quantity: sale.per_user_limit > 1,
           primary: BUY,
         }
-      : { tone: "wait", icon: "clock", title: "Opening…", text: "Any moment now. No need to reload.", busy: true, primary: waiting("Opening…") },
+      : opening(gate),
   paused: () => ({
     tone: "warn",
     icon: "pause",
@@ -50,7 +53,7 @@ const GATE_VIEWS = {
     tone: "calm",
     icon: "bag",
     title: "Sold out, for now",
-    text: "Every unit is taken, but units that stay unpaid come back on sale. Keep this page open: it notices by itself.",
+    text: "Every unit is taken. Units that stay unpaid come back on sale; keep this page open, it notices by itself.",
     primary: waiting("Sold out"),
   }),
   ended: ({ gate, now }) => ({
@@ -80,7 +83,24 @@ function attemptView({ step, status, code, tries = 0, retryAt, triesMax, holdsTi
   return { key: `attempt-busy-${code}`, tone: "wait", icon: "crowd", title: "Very busy right now", text: `Many people want this. No need to press again: we keep asking for you. ${counted}${same}`, ...common };
 }
 
-/** Facts: `sale, gate, now, user, room, attempt, refusal, order, paying, trouble` (those unknown are null). */
+const unreachable = ({ status }) => ({
+  key: "unreachable",
+  tone: "bad",
+  icon: "offline",
+  title: "The shop can't be reached",
+  text: `${status > 0 ? "It is very busy." : "Please check your connection."} This page keeps trying by itself.`,
+  primary: waiting("Waiting for the shop…"),
+});
+const OLD_NEWS = "The shop can't be reached just now: what you see may be old. This page keeps trying by itself.";
+
+function saleView(facts) {
+  const view = roomView(facts) ?? GATE_VIEWS[facts.gate.state](facts);
+  // "Any moment now" is a promise only a shop that answers can keep.
+  if (facts.trouble && view.title === OPENING) return unreachable(facts.trouble);
+  return { key: `gate-${facts.gate.state}`, ...view };
+}
+
+/** Facts: `sale, gate, now, user, room, attempt, refusal, order, paying, declined, trouble` (those unknown are null). */
 export function panelView(facts) {
   const { sale, gate, order, attempt, refusal, trouble, now } = facts;
   if (trouble?.code === "sale_not_found") {
@@ -90,12 +110,14 @@ export function panelView(facts) {
   let view;
   if (order) {
     const mayBuyMore = canBuy && sale !== null && order.quantity < sale.per_user_limit;
-    view = orderView({ order, now, paying: facts.paying, canBuy, mayBuyMore });
+    view = orderView({ order, now, paying: facts.paying, declined: facts.declined, canBuy, mayBuyMore });
   } else if (attempt?.step === "ticket" && facts.room && !facts.room.pass) view = lineView(facts);
   else if (attempt) view = attemptView(attempt);
-  else if (refusal) view = refusalView({ refusal, canBuy });
-  else if (gate && sale) view = roomView(facts) ?? { key: `gate-${gate.state}`, ...GATE_VIEWS[gate.state](facts) };
-  else if (trouble) view = { key: "unreachable", tone: "bad", icon: "offline", title: "The shop can't be reached", text: "Please check your connection. This page keeps trying by itself.", primary: waiting("Waiting for the shop…") };
+  else if (refusal && (gate || !followsGate(refusal.code))) view = refusalView({ refusal, canBuy, stateView: (state) => GATE_VIEWS[state](facts) });
+  else if (gate && sale) view = saleView(facts);
+  else if (trouble) view = unreachable(trouble);
   else view = { key: "loading", tone: "calm", icon: "clock", title: "Asking the shop…", text: "", busy: true, primary: waiting("One moment…") };
-  return { timer: null, quantity: false, busy: false, primary: null, secondary: [], ...view };
+  // An order and a purchase have words of their own for a line that is down; an ended sale has no more news.
+  const isOld = trouble && gate && gate.state !== "ended" && !order && !attempt && view.key !== "unreachable";
+  return { timer: null, quantity: false, busy: false, primary: null, secondary: [], note: isOld ? OLD_NEWS : "", ...view };
 }

@@ -6,6 +6,9 @@ import { h, icon, setText } from "./dom.js";
 import { money } from "./format.js";
 import { quantityPicker } from "./quantity.js";
 
+// A title may count: people in line move up all the time, and nobody wants to hear each step.
+const SPEAK_AGAIN_MS = 30_000;
+
 /** `announce` reads a sentence out; `onAction(action, view)` is told what was pressed. */
 export function createPanel(root, { clock, announce, onAction }) {
   const badge = h("span", { className: "panel-icon" });
@@ -18,6 +21,8 @@ export function createPanel(root, { clock, announce, onAction }) {
   const quantity = quantityPicker(() => label());
   let view = null;
   let sale = null;
+  let wanted = 1;
+  let spoken = { key: "loading" };
 
   root.setAttribute("aria-labelledby", "panel-title");
   root.replaceChildren(h("div", { className: "panel-head" }, badge, h("div", {}, title, text)), timer.node, quantity.node, primary, note, secondary);
@@ -26,25 +31,29 @@ export function createPanel(root, { clock, announce, onAction }) {
     if (primary.getAttribute("aria-disabled") !== "true") onAction(view.primary.action, view);
   });
 
+  /** How many a press would buy: what the picker says, or, where it is not shown, what was wanted before. */
+  const count = () => (view.quantity && sale.per_user_limit > 1 ? quantity.value() : Math.min(wanted, sale?.per_user_limit ?? wanted));
+
   /** Buttons that buy say what it will cost. */
   function label() {
     const { action, disabled, busy, label: words, quantity: taken } = view.primary;
-    const count = action === "take" ? taken : view.quantity ? quantity.value() : 1;
+    const n = action === "take" ? taken : count();
     const buys = (action === "buy" || action === "take") && !disabled && !busy && sale;
-    const many = action === "buy" && count > 1 ? words.replace(/^Buy now$/, `Buy ${count}`) : words;
-    setText(primary, buys ? `${many} · ${money(sale.price_cents * count, sale.currency)}` : words);
+    const many = action === "buy" && n > 1 ? words.replace(/^Buy now$/, `Buy ${n}`) : words;
+    setText(primary, buys ? `${many} · ${money(sale.price_cents * n, sale.currency)}` : words);
   }
 
   function drawPrimary() {
     const had = document.activeElement === primary;
     primary.hidden = !view.primary;
     if (view.primary) {
-      primary.disabled = Boolean(view.primary.disabled);
-      primary.setAttribute("aria-disabled", String(Boolean(view.primary.busy)));
+      // Not `disabled`: the focus may rest on the button until it wakes, and pressing it does nothing.
+      primary.setAttribute("aria-disabled", String(Boolean(view.primary.disabled || view.primary.busy)));
+      primary.dataset.busy = String(Boolean(view.primary.busy));
       primary.dataset.action = view.primary.action;
       label();
     }
-    if (had && (primary.hidden || primary.disabled)) title.focus({ preventScroll: true });
+    if (had && primary.hidden) title.focus({ preventScroll: true });
   }
 
   function drawSecondary(next) {
@@ -57,25 +66,35 @@ export function createPanel(root, { clock, announce, onAction }) {
     if (had) title.focus({ preventScroll: true });
   }
 
+  /** Reads out what is new, as one sentence after the other: the live region keeps only the last text. */
+  function speak(next, note) {
+    const retold = next.title !== spoken.title && clock.tick() - spoken.at >= SPEAK_AGAIN_MS;
+    const news = next.key !== spoken.key || retold;
+    const said = [news && `${next.title}. ${next.text}`, note !== spoken.note && note].filter(Boolean).join(" ");
+    spoken = { ...(news ? { key: next.key, title: next.title, at: clock.tick() } : spoken), note };
+    if (said) announce(said);
+  }
+
   function render(next, facts) {
-    const news = view?.key !== next.key || view?.title !== next.title;
+    const noted = facts.note || next.note;
     if (view?.icon !== next.icon) badge.replaceChildren(icon(next.icon));
     view = next;
     sale = facts.sale;
+    wanted = facts.wanted ?? 1;
     root.dataset.tone = next.tone;
     root.dataset.state = next.key;
     root.setAttribute("aria-busy", String(next.busy));
     setText(title, next.title);
     setText(text, next.text);
-    setText(note, facts.note ?? "");
-    note.hidden = !facts.note;
+    setText(note, noted);
+    note.hidden = !noted;
     quantity.show(next.quantity ? sale.per_user_limit : 0);
     drawPrimary();
     drawSecondary(next.secondary.filter(Boolean));
     timer.show(next.timer, facts.timerSpan ?? 0);
     timer.tick(clock.now());
-    if (news && next.key !== "loading") announce(`${next.title}. ${next.text}`);
+    speak(next, noted);
   }
 
-  return { render, tick: () => timer.tick(clock.now()), quantity: quantity.value };
+  return { render, tick: () => timer.tick(clock.now()), quantity: count };
 }

@@ -4,7 +4,9 @@
 // ticket is sent again, also after a reload. A ticket whose fate is unknown ("doubtful") is never dropped
 // before its order has been looked up, or the buyer might end up with two.
 
+import { get, paths, post } from "./api.js";
 import { PURCHASE_TRIES_MAX, purchaseRetryMs } from "./schedule.js";
+import { read, write } from "./session.js";
 
 const FRESH_TICKETS_MAX = 2;
 const FRESH_PATHS_MAX = 2;
@@ -15,21 +17,45 @@ export function ticketStore(storage, sale, user) {
   return {
     read: () => {
       try {
-        return JSON.parse(storage.getItem(key));
+        return JSON.parse(read(storage, key));
       } catch {
         return null;
       }
     },
-    write: (held) => {
-      try {
-        storage.setItem(key, JSON.stringify(held));
-      } catch {}
+    write: (held) => write(storage, key, JSON.stringify(held)),
+    clear: () => write(storage, key, null),
+  };
+}
+
+// How a sale without a buy path answers, in the words its gate would use.
+const CLOSED = { ended: [410, "ended"], paused: [403, "paused"], sold_out: [409, "sold_out"] };
+const SIGNED_OUT = { ok: false, status: 401, code: "unauthenticated", body: null, retryAfterMs: 0 };
+
+/**
+ * The platform, for one purchase: all of it under the `token` it began with. Once `isOver()`, the buyer has
+ * changed: nothing more is sent, least of all in another's name. `turn()` waits in the waiting room.
+ */
+export function shopFor({ gate, token, isOver, turn }) {
+  const onPath = async (rest, body) => {
+    if (!gate.latest()) await gate.refresh();
+    if (isOver()) return SIGNED_OUT;
+    const now = gate.latest();
+    if (now?.buy) return post(`${now.buy}/${rest}`, body, { token });
+    const [status, code] = now ? (CLOSED[now.state] ?? [403, "not_open"]) : [0, "unreachable"];
+    return { ok: false, status, code, body: null, retryAfterMs: 0 };
+  };
+  return {
+    ticket: async () => {
+      const ask = (body) => onPath("tickets", body);
+      const first = await ask(undefined);
+      if (!["waiting_room", "proof_required"].includes(first.code)) return first;
+      // Most sales ask for nothing: what brings it comes when it is needed.
+      const entry = await import("./entry.js").catch(() => null);
+      return entry ? entry.enter({ first, ask, wait: async () => (isOver() ? SIGNED_OUT : turn()) }) : first;
     },
-    clear: () => {
-      try {
-        storage.removeItem(key);
-      } catch {}
-    },
+    order: (ticket, quantity) => onPath("orders", { ticket, quantity }),
+    find: async (id) => (isOver() ? SIGNED_OUT : get(paths.order(id), { token })),
+    freshPath: () => gate.refresh(),
   };
 }
 

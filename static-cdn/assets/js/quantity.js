@@ -23,7 +23,7 @@ export function quantityPicker(onChange) {
 
   return {
     node,
-    value: () => (node.hidden ? 1 : value()),
+    value,
     /** 0 hides it. */
     show(limit) {
       node.hidden = limit < 2;

@@ -5,14 +5,6 @@ import { units } from "./format.js";
 const TRY_AGAIN = { action: "buy", label: "Try again" };
 const ORDERS = { action: "my-order", label: "Show my order" };
 
-const state = (icon, title, text, label) => () => ({
-  tone: "calm",
-  icon,
-  title,
-  text,
-  primary: { action: "buy", label, disabled: true },
-});
-
 const VIEWS = {
   unauthenticated: () => ({
     tone: "warn",
@@ -40,33 +32,32 @@ const VIEWS = {
       secondary: [{ action: "dismiss", label: "No, thank you" }],
     };
   },
-  rate_limited: () => ({ tone: "warn", icon: "slow", title: "A little too quick", text: "The shop asks for a short break. Wait a few seconds, then try again.", primary: TRY_AGAIN }),
+  rate_limited: () => ({ tone: "warn", icon: "slow", title: "A little too quick", text: "The shop asks for a short break. Wait a few seconds, then try again." }),
   unreachable: () => ({
     tone: "bad",
     icon: "offline",
     title: "The shop can't be reached",
     text: "Please check your connection. If a place was given to you, trying again finds it: you cannot buy twice by mistake.",
-    primary: TRY_AGAIN,
   }),
-  sold_out: state("bag", "Sold out, for now", "Someone was a moment quicker. Units that stay unpaid come back on sale; keep this page open, it notices by itself.", "Sold out"),
-  waiting_room: () => ({ tone: "wait", icon: "crowd", title: "The waiting room is closed", text: "There is no place in line just now. Trying again takes the next one.", primary: TRY_AGAIN }),
-  proof_required: () => ({ tone: "warn", icon: "cross", title: "That was not right", text: "The shop asks everybody for a small proof during the rush. Trying again brings a new one.", primary: TRY_AGAIN }),
-  paused: state("pause", "Paused for a moment", "The shop has stopped the sale for now. Stay here: this page goes on by itself when the sale does.", "Paused"),
-  not_open: state("clock", "Not open yet", "A blink too early. The button wakes up by itself.", "Not open yet"),
-  ended: state("flag", "This sale has ended", "It closed just now.", "Ended"),
-  invalid_ticket: () => ({ tone: "warn", icon: "ticket", title: "Your ticket ran out", text: "It was good for a short time only. Nothing was charged; a new one is a press away.", primary: TRY_AGAIN }),
+  waiting_room: () => ({ tone: "wait", icon: "crowd", title: "The waiting room is closed", text: "There is no place in line just now. Trying again takes the next one." }),
+  proof_left: () => ({ tone: "calm", icon: "back", title: "You left before the digits", text: "Nothing was ordered. Trying again brings a new picture." }),
+  proof_required: () => ({ tone: "warn", icon: "cross", title: "That was not right", text: "The shop asks everybody for a small proof during the rush. Trying again brings a new one." }),
+  invalid_ticket: () => ({ tone: "warn", icon: "ticket", title: "Your ticket ran out", text: "It was good for a short time only. Nothing was charged; a new one is a press away." }),
   unknown_path: () => ({ tone: "warn", icon: "back", title: "This page is out of date", text: "The sale has moved on since it was loaded.", primary: { action: "reload", label: "Reload the page" } }),
-  order_not_found: () => ({ tone: "warn", icon: "bag", title: "We can't find that order", text: "It may belong to another account.", primary: { action: "orders", label: "See my orders" }, secondary: [{ action: "dismiss", label: "Back to the sale" }] }),
-  busy: () => ({ tone: "wait", icon: "crowd", title: "Still too busy", text: "We asked several times. Your ticket is kept, so trying again goes on where we stopped.", primary: TRY_AGAIN }),
-  other: () => ({ tone: "bad", icon: "cross", title: "That did not work", text: "Something went wrong on the way, and nothing was charged. Please try again.", primary: TRY_AGAIN }),
+  order_not_found: () => ({ tone: "warn", icon: "bag", title: "We can't find that order", text: "It was never placed, or it belongs to another account.", primary: { action: "orders", label: "See my orders" }, secondary: [{ action: "dismiss", label: "Back to the sale" }] }),
+  busy: () => ({ tone: "wait", icon: "crowd", title: "Still too busy", text: "We asked several times. Your ticket is kept, so trying again goes on where we stopped." }),
+  other: () => ({ tone: "bad", icon: "cross", title: "That did not work", text: "Something went wrong on the way, and nothing was charged. Please try again." }),
 };
 
 /** These follow the sale's state: the next word from the gate outdates them. */
-export const followsGate = (code) => ["sold_out", "paused", "not_open", "ended"].includes(code);
+const STATE = { sold_out: "sold_out", paused: "paused", not_open: "upcoming", ended: "ended" };
+export const followsGate = (code) => Object.hasOwn(STATE, code);
 
-export function refusalView({ refusal, canBuy }) {
+/** `stateView` is what the panel says of a sale in a given state. */
+export function refusalView({ refusal, canBuy, stateView }) {
+  if (followsGate(refusal.code)) return { ...stateView(STATE[refusal.code]), key: `refusal-${refusal.code}` };
   const busy = refusal.status >= 500;
   const code = VIEWS[refusal.code] ? refusal.code : busy ? "busy" : "other";
   const view = VIEWS[code]({ refusal });
-  return { key: `refusal-${code}`, secondary: canBuy && code === "limit_reached" ? [{ action: "dismiss", label: "Back to the sale" }] : [], ...view };
+  return { key: `refusal-${code}`, primary: TRY_AGAIN, secondary: canBuy && code === "limit_reached" ? [{ action: "dismiss", label: "Back to the sale" }] : [], ...view };
 }

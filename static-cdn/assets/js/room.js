@@ -22,7 +22,8 @@ async function listen({ sale, token, onPlace, signal }) {
 
 /**
  * Takes the buyer's place, or the one that `places` keeps (`read`, `write`, `clear`), and waits for the turn. Resolves with the news that
- * carries the pass, or with `null`: the sale has ended, the room does not answer, or `signal` said to stop.
+ * carries the pass, with the refusal when the sign-in has run out (the place is kept for after the next), or with
+ * `null`: the sale has ended, the room does not answer, or `signal` said to stop.
  */
 export async function waitForTurn({ sale, token, places, onPlace, signal, ask = post, news = listen, pause = sleep }) {
   for (let failures = 0; failures < FAILURES_MAX && !signal?.aborted; ) {
@@ -36,6 +37,7 @@ export async function waitForTurn({ sale, token, places, onPlace, signal, ask = 
       if (last?.pass) return last;
       if (last?.state === "ended") return null;
     } else {
+      if (answer.status === 401) return answer;
       failures += 1;
       if (!isTransient(answer)) return places.clear(), null;
     }

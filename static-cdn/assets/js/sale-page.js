@@ -1,6 +1,5 @@
 // The page of one sale: reads which, shows what is sold, and ties gate, buyer and panel together.
 
-import { createAccount } from "./account.js";
 import { get, paths } from "./api.js";
 import { createBuyer } from "./buyer.js";
 import { productOf } from "./catalogue.js";
@@ -11,15 +10,17 @@ import { watchGate } from "./gate.js";
 import { createPanel } from "./panel.js";
 import { panelView } from "./panel-view.js";
 import { gateRetryMs } from "./schedule.js";
-import { createSession } from "./session.js";
+import { createAccount, createSession, tabStorage } from "./session.js";
 
 const CHIP = { upcoming: "Opens soon", open: "On sale now", paused: "Paused", sold_out: "Sold out", ended: "Ended" };
 const saleId = /^\/s\/([a-z0-9-]{1,64})\/?$/.exec(location.pathname)?.[1] ?? "";
 
 const clock = createClock(() => performance.now(), () => Date.now());
-const session = createSession(sessionStorage, () => Date.now());
+const storage = tabStorage();
+const session = createSession(storage, clock.serverNow);
 const account = createAccount($("account"), session);
-const announce = (text) => setText($("announcer"), text);
+// Written even when it is the same text: said again, it is news again.
+const announce = (text) => ($("announcer").textContent = text);
 const panel = createPanel($("panel"), { clock, announce, onAction });
 let sale = null;
 let trouble = null;
@@ -37,7 +38,7 @@ const gate = watchGate({
     draw();
   },
 });
-const buyer = createBuyer({ sale: saleId, session, gate, clock, changed: draw });
+const buyer = createBuyer({ sale: saleId, session, storage, gate, clock, changed: draw });
 
 function draw() {
   const state = gate.latest()?.state;
@@ -49,7 +50,8 @@ function draw() {
   const facts = { ...buyer.facts, sale, gate: sale && gate.latest(), now: clock.now(), user: session.user(), trouble, timerSpan: sale?.pay_within_s * 1000 };
   const view = panelView(facts);
   panel.render(view, facts);
-  document.title = sale ? `${view.key === "gate-open" ? "On sale now" : view.title} · ${sale.title}` : "First Light";
+  document.title = sale ? `${view.title} · ${sale.title}` : "First Light";
+  account.draw();
 }
 
 function onAction(action, view) {
@@ -79,9 +81,10 @@ function onAction(action, view) {
 async function signInAndBuy() {
   const wanted = panel.quantity();
   if (!(await account.ask())) return;
-  // Signing in may bring back an order or a ticket of this buyer: then that goes on instead.
+  // Signing in may bring back an order or a ticket of this buyer: then that goes on instead. And whoever was
+  // signed out while waiting for the opening waits on.
   await buyer.resumed();
-  if (!buyer.facts.order && !buyer.facts.refusal) buyer.buy(wanted);
+  if (!buyer.facts.order && !buyer.facts.refusal && gate.latest()?.state !== "upcoming") buyer.buy(wanted);
 }
 
 function showSale() {
@@ -112,6 +115,7 @@ async function loadSale(failures = 0) {
   const answer = saleId ? await get(paths.sale(saleId)) : { ok: false, code: "sale_not_found", status: 404 };
   if (answer.ok) {
     sale = answer.body;
+    trouble = null;
     return showSale();
   }
   trouble = answer;
@@ -130,11 +134,22 @@ $("cancel-dialog").addEventListener("close", (event) => {
   event.target.returnValue = "";
 });
 session.onChange(buyer.resume);
-addEventListener("hashchange", buyer.resume);
+// Other fragments are places on this page: following one must not interrupt a purchase.
+const arrive = () => {
+  session.takeHandedOver();
+  if (/^#(order|payment)=/.test(location.hash)) buyer.resume();
+};
+addEventListener("hashchange", arrive);
 // Coming back with the browser's Back button may show a page frozen long ago.
 addEventListener("pageshow", (event) => event.persisted && (gate.refresh(), buyer.resume()));
 setInterval(panel.tick, 250);
 // Some views change when a moment passes, not when somebody answers.
-setInterval(draw, 1000);
+setInterval(() => {
+  // A tab that stayed visible is not told about a sleep.
+  if (clock.slipped() && !document.hidden) gate.refresh();
+  draw();
+}, 1000);
+document.body.dataset.ready = "soon";
+session.takeHandedOver();
 loadSale();
 buyer.resume();

@@ -53,6 +53,9 @@ export function orderPollMs({ failures = 0, retryAfterMs = 0, random }) {
   return Math.max(retryAfterMs, grown) * (1 + 0.5 * random);
 }
 
+/** Between two readings of the list of sales. */
+export const salesPollMs = (random) => 4 * MINUTE_MS * (0.75 + 0.5 * random);
+
 /** `Retry-After` comes as whole seconds; anything else counts as absent. */
 export function retryAfterMs(header) {
   return /^\d{1,6}$/.test(header ?? "") ? Number(header) * SECOND_MS : 0;

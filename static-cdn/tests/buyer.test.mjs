@@ -1,0 +1,194 @@
+// One buyer at one sale, against a shop that answers as told.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+// What is imported on demand is at hand here, so that no test waits for a disk.
+import "../assets/js/order-stream.js";
+import "../assets/js/room.js";
+import { createBuyer } from "../assets/js/buyer.js";
+import { createClock } from "../assets/js/clock.js";
+import { createSession } from "../assets/js/session.js";
+import { panelView } from "../assets/js/panel-view.js";
+import { installDom, memory, serve, settle, tokenOf } from "./fake-dom.mjs";
+
+const BUSY = [503, { code: "overloaded" }, { "retry-after": "1" }];
+const order = (status, more = {}) => ({ order_id: "o1", sale: "s", quantity: 1, amount_cents: 500, currency: "EUR", status, created_at: 1, pay_by: 9e12, ...more });
+const now = Date.now();
+const sale = { id: "s", price_cents: 500, currency: "EUR", per_user_limit: 4, pay_within_s: 300 };
+
+/** A buyer who is signed in; `answers(what, call)` is the shop. */
+function rig(answers, { load, kept = {}, user = "ada", hash = "", gateState = { state: "open", buy: "/buy", opens_at: 0, ends_at: 9e12 } } = {}) {
+  installDom({ path: "/s/s", hash });
+  const storage = memory(kept);
+  const session = createSession(storage, () => 0);
+  if (user) session.signIn(tokenOf({ sub: user }));
+  const asked = serve(answers);
+  const gate = { latest: () => gateState, refresh: async () => {} };
+  const clock = createClock(() => performance.now(), Date.now);
+  const sleeps = [];
+  // A sleep lasts until the test lets it end, or is over at once.
+  const pauses = { held: false };
+  const sleep = () => (pauses.held ? new Promise((done) => sleeps.push(done)) : Promise.resolve());
+  const buyer = createBuyer({ sale: "s", session, storage, gate, clock, changed: () => {}, sleep, load });
+  session.onChange(buyer.resume);
+  const view = () => panelView({ ...buyer.facts, sale, gate: gateState, now, user: session.user(), trouble: null });
+  return { buyer, session, storage, asked, sleeps, pauses, view, orders: () => asked.filter(({ what }) => what === "POST /buy/orders") };
+}
+
+test("trying again sends the kept ticket, for as many as were wanted", async () => {
+  let issued = 0;
+  const shop = (what) => (what.endsWith("/tickets") ? [200, { ticket: `t${(issued += 1)}`, order_id: "o1", expires_at: 9e12 }] : BUSY);
+  const { buyer, orders } = rig(shop);
+  await buyer.buy(3);
+  assert.equal(buyer.facts.refusal.code, "overloaded");
+  assert.equal(buyer.facts.wanted, 3);
+  await buyer.buy(buyer.facts.wanted);
+  assert.equal(issued, 1);
+  assert.ok(orders().length > 8 && orders().every(({ body }) => body.ticket === "t1" && body.quantity === 3));
+});
+
+test("what was wanted outlives a sign-in that had run out", async () => {
+  const { buyer, session } = rig(() => [401, { code: "unauthenticated" }]);
+  await buyer.buy(2);
+  assert.equal(buyer.facts.refusal.status, 401);
+  session.signIn(tokenOf({ sub: "ada" }));
+  await settle();
+  assert.equal(buyer.facts.wanted, 2);
+});
+
+test("another buyer ends the loop of the one before: nothing is sent in their name", async () => {
+  const shop = (what) => (what.endsWith("/tickets") ? [200, { ticket: "a's", order_id: "o1", expires_at: 9e12 }] : BUSY);
+  const { buyer, session, storage, asked, sleeps, pauses } = rig(shop);
+  pauses.held = true;
+  const buying = buyer.buy(1);
+  await settle();
+  assert.equal(sleeps.length, 1);
+  const before = asked.length;
+  session.signIn(tokenOf({ sub: "bob" }));
+  await settle();
+  sleeps.forEach((wake) => wake());
+  await Promise.race([buying, settle(60)]);
+  const after = asked.slice(before).map(({ what, bearer }) => `${what} ${bearer}`);
+  assert.deepEqual(after, []);
+  assert.equal(buyer.facts.attempt, null);
+  assert.match(storage.getItem("shop.ticket.s.ada"), /a's/, "the ticket waits for its own buyer");
+});
+
+test("one token from beginning to end, whatever the tab holds later", async () => {
+  const tokens = [];
+  let changeOver = () => {};
+  const shop = (what, { bearer }) => {
+    tokens.push(bearer);
+    changeOver();
+    return what.endsWith("/tickets") ? [200, { ticket: "t", order_id: "o1", expires_at: 9e12 }] : [409, { code: "sold_out" }];
+  };
+  const { buyer, storage } = rig(shop);
+  // Written behind the session's back, as another script of the same tab might: nobody was told.
+  changeOver = () => storage.setItem("shop.token", tokenOf({ sub: "bob" }));
+  await buyer.buy(1);
+  assert.equal(new Set(tokens).size, 1);
+});
+
+test("an order that can't be read is looked up, and no place is claimed", async () => {
+  let answer = [503, { code: "unavailable" }, { "retry-after": "30" }];
+  const { buyer, session, view, storage } = rig(() => answer, { kept: { "shop.order.s.ada": "o1" } });
+  const resumed = buyer.resume();
+  assert.equal(view().key, "order-looking", "from the beginning: nobody is to buy a second time meanwhile");
+  await resumed;
+  await settle();
+  assert.equal(view().key, "order-looking");
+  assert.doesNotMatch(view().title, /place/);
+  assert.equal(storage.getItem("shop.order.s.ada"), "o1");
+  session.signOut();
+});
+
+test("an order that does not exist is forgotten, and said to be", async (t) => {
+  const first = rig(() => [404, { code: "order_not_found" }], { kept: { "shop.order.s.ada": "o1" } });
+  await first.buyer.resume();
+  assert.equal(first.view().key, "refusal-order_not_found");
+  assert.equal(first.storage.getItem("shop.order.s.ada"), null);
+
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  let answer = [200, order("queued")];
+  const later = rig((what) => (what.endsWith("/events") ? [404, {}] : answer), { kept: { "shop.order.s.ada": "o1" } });
+  await later.buyer.resume();
+  await settle();
+  assert.equal(later.view().key, "order-queued");
+  answer = [404, { code: "order_not_found" }];
+  for (let turn = 0; turn < 6; turn += 1) {
+    t.mock.timers.tick(40_000);
+    await settle();
+  }
+  assert.equal(later.view().key, "refusal-order_not_found");
+  assert.equal(later.buyer.facts.order, null);
+  assert.equal(later.storage.getItem("shop.order.s.ada"), null);
+});
+
+test("a refused card is told of once, and the order can be paid again", async () => {
+  const kept = { "shop.order.s.ada": "o1", "shop.paying.o1": "1" };
+  const shop = (what) => (what.endsWith("/events") ? [404, {}] : [200, order("pending_payment")]);
+  const { buyer, session, view, storage } = rig(shop, { kept, hash: "#payment=failed" });
+  await buyer.resume();
+  await settle();
+  assert.equal(location.hash, "");
+  assert.equal(storage.getItem("shop.paying.o1"), null);
+  assert.equal(view().key, "order-declined");
+  assert.match(view().text, /Nothing was charged/);
+  assert.equal(view().primary.action, "pay");
+  session.signOut();
+});
+
+test("the news of a refused card waits for the sign-in, and is not told of a later order", async () => {
+  const shop = (what) =>
+    what.endsWith("/tickets") ? [200, { ticket: "t", order_id: "o2", expires_at: 9e12 }]
+    : what.endsWith("/orders") ? [202, { order_id: "o2", status: "pending_payment" }]
+    : what.startsWith("GET /api/v1/orders?") ? [200, { orders: [] }]
+    : [200, order("pending_payment", { order_id: "o2" })];
+  const { buyer, session, view } = rig(shop, { user: null, hash: "#payment=failed" });
+  await buyer.resume();
+  assert.equal(location.hash, "");
+  session.signIn(tokenOf({ sub: "ada" }));
+  await settle();
+  await buyer.buy(1);
+  await settle();
+  assert.equal(view().key, "order-pending_payment");
+  session.signOut();
+});
+
+test("a sign-in that runs out in the waiting room costs no place", async () => {
+  const gateState = { state: "upcoming", room: true, opens_at: 9e12, ends_at: 9e12 };
+  const { buyer, session, storage, asked, view } = rig(() => [401, { code: "unauthenticated" }], { kept: { "shop.place.s.ada": "p1" }, gateState });
+  await buyer.join();
+  assert.equal(view().key, "refusal-unauthenticated");
+  assert.equal(storage.getItem("shop.place.s.ada"), "p1");
+  serve((what, { body }) => (asked.push(body), [200, { place: "p1", state: "upcoming", position: null, pass: "in" }]));
+  session.signIn(tokenOf({ sub: "ada" }));
+  await settle();
+  assert.equal(asked.at(-1).place, "p1", "the same place is taken up again");
+});
+
+test("an answer for a buyer who has left is nobody's", async () => {
+  let answer = null;
+  const { buyer, session, storage } = rig(() => new Promise((done) => (answer = done)));
+  buyer.facts.order = order("pending_payment");
+  const paying = buyer.pay();
+  await settle();
+  session.signIn(tokenOf({ sub: "bob" }));
+  answer([200, { payment_url: "/pay/r1", reference: "r1" }]);
+  await paying;
+  assert.deepEqual(location.went, []);
+  assert.equal(storage.getItem("shop.paying.o1"), null);
+});
+
+test("what follows an order is asked for again when the shop was too busy to give it", async () => {
+  const tried = [];
+  const load = async (again) => {
+    tried.push(again);
+    if (tried.length < 3) throw new TypeError("no network");
+    return { followOrder: ({ onOrder }) => onOrder(order("paid")) };
+  };
+  const { buyer, view } = rig(() => [200, order("queued")], { load, kept: { "shop.order.s.ada": "o1" } });
+  await buyer.resume();
+  await settle();
+  assert.equal(new Set(tried).size, 3, "each time under another address");
+  assert.equal(view().key, "order-paid");
+});

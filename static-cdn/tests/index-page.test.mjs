@@ -1,0 +1,111 @@
+// The front page: its sales and orders stay in step with the shop, and whoever has the focus keeps it.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createOrderList } from "../assets/js/order-list.js";
+import { FakeElement, installDom, memory, serve, settle, tokenOf } from "./fake-dom.mjs";
+
+const day = 86_400_000;
+const sale = (id, more = {}) => ({ id, title: `Sale ${id}`, price_cents: 500, currency: "EUR", stock: 9, per_user_limit: 1, opens_at: Date.now() + day, ends_at: Date.now() + 2 * day, pay_within_s: 300, ...more });
+const order = (id, status) => ({ order_id: id, sale: "a", quantity: 1, amount_cents: 500, currency: "EUR", status, created_at: 1, pay_by: 9e12 });
+
+function list() {
+  installDom();
+  const root = new FakeElement("section");
+  document.body.append(root);
+  let orders = [];
+  let next = null;
+  serve(() => [200, { orders, next }]);
+  const session = { token: () => "t" };
+  const made = createOrderList(root, { session, saleOf: (id) => sale(id) });
+  const links = () => [...root].filter((node) => node.tag === "a");
+  return { root, made, links, load: (now, after = null) => ((orders = now), (next = after), made.load()), answer: (now) => ((orders = now), (next = null)) };
+}
+
+test("a refresh of the orders keeps every row, changes what moved, and leaves the focus alone", async () => {
+  const { root, load, links } = list();
+  await load([order("o2", "queued"), order("o1", "paid")]);
+  const before = links();
+  before[0].focus();
+  await load([order("o2", "queued"), order("o1", "paid")]);
+  assert.deepEqual(links(), before);
+  await load([order("o3", "queued"), order("o2", "pending_payment"), order("o1", "paid")]);
+  assert.deepEqual(links().slice(1), before);
+  assert.equal(document.activeElement, before[0]);
+  assert.match(before[0].textContent, /Pay now/);
+  assert.match(root.textContent, /Waiting for payment/);
+});
+
+test("the button for older orders hands the focus on when it goes", async () => {
+  const { root, load, answer, links } = list();
+  await load([order("o2", "paid")], "o2");
+  const more = root.lastChild;
+  answer([order("o1", "paid")]);
+  more.focus();
+  more.click();
+  await settle();
+  assert.equal(more.hidden, true);
+  assert.equal(links().length, 2);
+  assert.equal(document.activeElement, links()[1]);
+});
+
+test("the sales are read again after a while and when the tab is seen again, and cards that stay the same stay", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  // The page's clock moves with the timers, or no wait would ever be over.
+  let tick = 0;
+  t.mock.method(performance, "now", () => tick);
+  const step = async (ms) => ((tick += ms), t.mock.timers.tick(ms), await settle());
+  const dom = installDom({ page: "index.html" });
+  let sales = [sale("a"), sale("b")];
+  let up = true;
+  const asked = serve((what) => (what.endsWith("/sales") ? (up ? [200, { sales }] : [503, {}, { "retry-after": "60" }]) : [404, {}]));
+  const readings = () => asked.filter(({ what }) => what === "GET /api/v1/sales").length;
+  await import("../assets/js/index-page.js");
+  await settle();
+  const cards = () => document.getElementById("sales").children;
+  assert.equal(cards().length, 2);
+  const [first] = cards();
+  first.find((node) => node.tag === "a").focus();
+
+  sales = [sales[0], sale("c")];
+  await step(310_000);
+  assert.equal(readings(), 2, "a few minutes later");
+  assert.equal(cards()[0], first);
+  assert.match(cards()[1].textContent, /Sale c/);
+  assert.equal(document.activeElement, first.find((node) => node.tag === "a"));
+  const gates = (id) => asked.filter(({ what }) => what === `GET /api/v1/sales/${id}/gate`).length;
+  const before = gates("b");
+  await step(100_000);
+  assert.equal(gates("b"), before, "a sale that is gone is watched no more");
+
+  dom.show(false);
+  await step(3_600_000);
+  assert.equal(readings(), 2, "a hidden tab does not ask");
+  up = false;
+  dom.show(true);
+  await settle();
+  assert.equal(readings(), 3, "one that is seen again does");
+  assert.equal(document.getElementById("sales-trouble").hidden, false);
+  dom.show(false);
+  dom.show(true);
+  await settle();
+  assert.equal(readings(), 3, "and never sooner than it was told");
+  up = true;
+  await step(95_000);
+  assert.equal(readings(), 4);
+  assert.equal(document.getElementById("sales-trouble").hidden, true);
+  assert.equal(cards().length, 2);
+});
+
+test("a token handed over to the front page signs in there", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  const tab = memory();
+  globalThis.sessionStorage = tab;
+  installDom({ page: "index.html", hash: `#token=${tokenOf({ sub: "ada" })}` });
+  const asked = serve((what) => (what.includes("/orders") ? [200, { orders: [], next: null }] : [200, { sales: [], notices: [] }]));
+  await import("../assets/js/index-page.js?handed-over");
+  await settle();
+  assert.equal(location.hash, "");
+  assert.equal(document.getElementById("account").lastChild.textContent, "Sign out");
+  assert.ok(asked.some(({ what, bearer }) => what.includes("/orders") && bearer === tab.getItem("shop.token")));
+  delete globalThis.sessionStorage;
+});

@@ -97,6 +97,13 @@ impl OrderId {
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().as_u128())
     }
 
+    /// When it was minted, by the stock store's clock: the first 48 bits of a `UUIDv7`. Only as true as whoever
+    /// names the id.
+    #[must_use]
+    pub fn minted_at(self) -> crate::UnixMillis {
+        crate::UnixMillis(i64::try_from(self.0 >> 80).unwrap_or(i64::MAX))
+    }
+
     /// The 128 bits, most significant first.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 16] {

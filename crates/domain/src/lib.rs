@@ -5,7 +5,7 @@
 
 mod allocation;
 mod ids;
-mod money;
+pub mod money;
 mod order;
 mod sale;
 mod time;

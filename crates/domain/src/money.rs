@@ -63,9 +63,55 @@ impl Money {
     }
 }
 
+/// Currencies whose minor unit is not a hundredth, with the digits that theirs has (ISO 4217).
+const OTHER_DIGITS: [(&str, u32); 24] = [
+    ("BIF", 0),
+    ("CLP", 0),
+    ("DJF", 0),
+    ("GNF", 0),
+    ("ISK", 0),
+    ("JPY", 0),
+    ("KMF", 0),
+    ("KRW", 0),
+    ("PYG", 0),
+    ("RWF", 0),
+    ("UGX", 0),
+    ("UYI", 0),
+    ("VND", 0),
+    ("VUV", 0),
+    ("XAF", 0),
+    ("XOF", 0),
+    ("XPF", 0),
+    ("BHD", 3),
+    ("IQD", 3),
+    ("JOD", 3),
+    ("KWD", 3),
+    ("LYD", 3),
+    ("OMR", 3),
+    ("TND", 3),
+];
+
+/// An amount in minor units as people write it, such as `19.99 EUR` or `1999 JPY`.
+#[must_use]
+pub fn shown(minor_units: i64, currency: &str) -> String {
+    let digits = OTHER_DIGITS.iter().find(|(code, _)| *code == currency).map_or(2, |(_, digits)| *digits);
+    if digits == 0 {
+        return format!("{minor_units} {currency}");
+    }
+    let (unit, width) = (10_i64.pow(digits), digits as usize);
+    format!("{}.{:0width$} {currency}", minor_units / unit, minor_units % unit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_amount_is_shown_in_the_units_of_its_currency() {
+        assert_eq!(shown(12_905, "EUR"), "129.05 EUR");
+        assert_eq!(shown(12_900, "JPY"), "12900 JPY");
+        assert_eq!(shown(1_005, "KWD"), "1.005 KWD");
+    }
 
     #[test]
     fn a_price_multiplies_exactly_or_not_at_all() {

@@ -6,6 +6,7 @@
 
 mod engines;
 mod neighbours;
+mod sqlite;
 mod waiting;
 
 pub use engines::{
@@ -13,6 +14,7 @@ pub use engines::{
 };
 pub use messaging::Broker;
 pub use neighbours::neighbour;
+pub use sqlite::sqlite_pool;
 pub use waiting::{Opening, Unopened, patiently};
 
 /// Refuses an engine that lives inside one process where several must share it.

@@ -43,7 +43,7 @@ impl Opening {
         let meanwhile = listener.try_clone().and_then(TcpListener::from_std).map_err(Failure::failed)?;
         let (health, opened) = (Health::default(), shutdown.child_token());
         let limits = ServerLimits { drain: Duration::ZERO, ..ServerLimits::default() };
-        let answers = health::routes(&health, metrics);
+        let answers = health::listener_while_opening(&health, metrics);
         let answering = tokio::spawn(serve(meanwhile, answers, limits, opened.clone()));
         Ok(Self { health, shutdown, opened, listener, answering })
     }

@@ -1,7 +1,7 @@
 //! `seckill demo`: the platform with everything filled in, and a sale that opens in half a minute.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -26,14 +26,17 @@ const SALES_MAX: u32 = 1_000;
 const READY_WAIT_MS_MAX: u64 = 30_000;
 const READY_POLL_MS: u64 = 50;
 
-/// What a demo may leave unset, and what it then is.
-const FILLED_IN: [(&str, &str); 5] = [
+/// What a demo may leave unset, and what it then is. The ledger's file follows from the data folder.
+const FILLED_IN: [(&str, &str); 4] = [
     ("SECKILL_STOCK_URL", "memory:"),
     ("SECKILL_QUEUE_URL", "embedded:"),
-    ("SECKILL_DATABASE_URL", "sqlite:./data/seckill.db"),
     ("SECKILL_DEMO", "true"),
     ("SECKILL_LOG", "warn"),
 ];
+/// The ledger's file in the data folder.
+const LEDGER_FILE: &str = "seckill.db";
+/// The drawn secrets' file in the data folder.
+const SECRETS_FILE: &str = "demo-secrets.env";
 
 /// Secrets a demo draws, and how many random bytes each has.
 const DRAWN: [(&str, &str, usize); 4] = [
@@ -58,7 +61,11 @@ pub fn settings(vars: impl IntoIterator<Item = (String, String)>) -> Result<Sett
         }
     }
     let data = parts::data_dir(&settings)?;
-    for (name, secret) in kept_secrets(&data.join("demo-secrets.env"))? {
+    if !given("SECKILL_DATABASE_URL") {
+        let ledger = format!("sqlite:{}", data.join(LEDGER_FILE).display());
+        settings = settings.with("SECKILL_DATABASE_URL", ledger);
+    }
+    for (name, secret) in kept_secrets(&data.join(SECRETS_FILE))? {
         if !given(&name) {
             settings = settings.with(&name, secret);
         }
@@ -66,26 +73,45 @@ pub fn settings(vars: impl IntoIterator<Item = (String, String)>) -> Result<Sett
     Ok(settings)
 }
 
-/// Reads the secrets, or draws and writes them, readable by their owner only.
+/// Reads the secrets; draws those that are missing, and keeps all of them.
 fn kept_secrets(path: &Path) -> Result<Vec<(String, String)>, Failure> {
-    let failed = |e: std::io::Error| Failure::failed(format_args!("{}: {e}", path.display()));
-    if let Ok(text) = fs::read_to_string(path) {
-        let known = |name: &str| DRAWN.iter().any(|(drawn, ..)| *drawn == name);
-        let lines = text.lines().filter_map(|line| line.split_once('='));
-        return Ok(lines.filter(|(n, _)| known(n)).map(|(n, v)| (n.to_owned(), v.to_owned())).collect());
-    }
-    let mut secrets = Vec::new();
+    let failed = |e: io::Error| Failure::failed(format_args!("{}: {e}", path.display()));
+    let kept = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(e) => return Err(failed(e)),
+    };
+    let kept: Vec<(&str, &str)> = kept.lines().filter_map(|line| line.split_once('=')).collect();
+    let mut secrets = Vec::with_capacity(DRAWN.len());
+    let mut drew = false;
     for (name, prefix, bytes) in DRAWN {
-        let mut random = vec![0; bytes];
-        getrandom::fill(&mut random).map_err(Failure::failed)?;
-        secrets.push((name.to_owned(), format!("{prefix}{}", hex::encode(random))));
+        let secret = match kept.iter().find(|(n, secret)| *n == name && !secret.is_empty()) {
+            Some((_, secret)) => (*secret).to_owned(),
+            None => {
+                drew = true;
+                let mut random = vec![0; bytes];
+                getrandom::fill(&mut random).map_err(Failure::failed)?;
+                format!("{prefix}{}", hex::encode(random))
+            }
+        };
+        secrets.push((name.to_owned(), secret));
     }
-    let mut file =
-        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-    for (name, secret) in &secrets {
-        writeln!(file, "{name}={secret}").map_err(failed)?;
+    if drew {
+        keep_secrets(path, &secrets).map_err(failed)?;
     }
     Ok(secrets)
+}
+
+/// Writes the secrets, readable by their owner only: all of them or, if that fails half-way, none.
+fn keep_secrets(path: &Path, secrets: &[(String, String)]) -> io::Result<()> {
+    let unfinished = path.with_extension("env.new");
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    for (name, secret) in secrets {
+        writeln!(file, "{name}={secret}")?;
+    }
+    file.sync_all()?;
+    fs::rename(unfinished, path)
 }
 
 /// Runs the demo until `shutdown`.
@@ -95,9 +121,10 @@ fn kept_secrets(path: &Path) -> Result<Vec<(String, String)>, Failure> {
 pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), Failure> {
     let running = start(&settings, shutdown.clone()).await?;
     let admin_token = settings.secret("SECKILL_ADMIN_TOKEN")?;
+    let data = parts::data_dir(&settings)?;
     let admin = HttpClient::new(&format!("http://{}", running.admin), Some(&admin_token));
     let greeted = tokio::select! {
-        made = make_sale(&admin) => made.map(|sale| greet(&running, &sale, admin_token.expose())),
+        made = make_sale(&admin) => made.map(|sale| greet(&running, &sale, admin_token.expose(), &data)),
         () = shutdown.cancelled() => Ok(()),
     };
     if let Err(why) = greeted {
@@ -151,8 +178,8 @@ async fn wait_until_ready(admin: &HttpClient) -> Result<(), Failure> {
 }
 
 #[expect(clippy::print_stdout, reason = "the demo speaks to the person who started it")]
-fn greet(running: &Running, sale: &SaleId, admin_token: &str) {
-    let (public, admin) = (running.public, running.admin);
+fn greet(running: &Running, sale: &SaleId, admin_token: &str, data: &Path) {
+    let (public, admin, data) = (running.public, running.admin, data.display());
     println!(
         "
   The flash sale is on.
@@ -167,7 +194,50 @@ fn greet(running: &Running, sale: &SaleId, admin_token: &str) {
   Storm it:        cargo run --release -p loadtest -- spike --against http://{public} \\
                      --admin http://{admin} --admin-token {admin_token}
 
-  Everything is kept in ./data. Ctrl-C finishes what is under way and stops.
+  Everything is kept in {data}. Ctrl-C finishes what is under way and stops.
 "
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(data: &Path) -> Settings {
+        settings([("SECKILL_DATA_DIR".to_owned(), data.display().to_string())]).unwrap()
+    }
+
+    #[test]
+    fn all_that_a_demo_keeps_is_in_its_data_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = of(folder.path());
+        let expected = format!("sqlite:{}", folder.path().join(LEDGER_FILE).display());
+        assert_eq!(ledger.required("SECKILL_DATABASE_URL").unwrap(), expected);
+        let elsewhere = [
+            ("SECKILL_DATA_DIR".to_owned(), folder.path().display().to_string()),
+            ("SECKILL_DATABASE_URL".to_owned(), "sqlite:/elsewhere.db".to_owned()),
+        ];
+        let told = settings(elsewhere).unwrap();
+        assert_eq!(told.required("SECKILL_DATABASE_URL").unwrap(), "sqlite:/elsewhere.db");
+    }
+
+    #[test]
+    fn secrets_are_drawn_once_and_a_torn_file_is_made_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = |settings: &Settings| -> Vec<String> {
+            DRAWN.iter().map(|(name, ..)| settings.required(name).unwrap().to_owned()).collect()
+        };
+        let first = secrets(&of(folder.path()));
+        assert_eq!(secrets(&of(folder.path())), first, "a restarted demo knows its buyers");
+        let path = folder.path().join(SECRETS_FILE);
+        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+        let whole = fs::read_to_string(&path).unwrap();
+        let cut = whole.lines().take(2).collect::<Vec<_>>().join("\n");
+        fs::write(&path, cut + "\nSECKILL_ADMIN_TOKEN=").unwrap();
+        let mended = secrets(&of(folder.path()));
+        assert_eq!(mended[..2], first[..2], "what is there is kept");
+        assert!(mended.iter().all(|secret| secret.len() >= 32));
+        assert_eq!(secrets(&of(folder.path())), mended);
+    }
 }

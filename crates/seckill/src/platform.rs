@@ -65,7 +65,8 @@ pub async fn start(settings: &Settings, shutdown: CancellationToken) -> Result<R
     let broker = parts::broker(&settings, clock.clone()).await?;
     patiently(&health, &shutdown, "the broker", || parts::connected(&broker)).await?;
     let back_office = BackOffice::open()?;
-    let services = back_office.run(services::start(settings, public_address, broker, clock, health)).await?;
+    let opened = services::start(settings, public_address, broker, clock, health, shutdown.clone());
+    let services = back_office.run(opened).await?;
     let deps = gateway::Deps {
         stock: services.stock.clone(),
         queue: services.broker.queue.clone(),

@@ -1,11 +1,12 @@
 //! The services behind the gateway: opened, wired to each other, started.
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use domain::Clock;
 use order::payment::{PaymentProvider, Sandbox, SandboxConfig};
-use parts::{Broker, Database, StockRole, patiently};
+use parts::{Broker, Database, StockRole, Unopened, patiently};
 use service_kit::health::Health;
 use service_kit::http::{HttpClient, bind};
 use service_kit::lifecycle::Failure;
@@ -29,13 +30,15 @@ pub(crate) struct Services {
 }
 
 /// Starts order, inventory and notify on the runtime it is called on. `public` is where buyers come in:
-/// the payment sandbox calls back there.
+/// the payment sandbox calls back there. `shutdown` ends the waiting for engines that are away; services that
+/// run are stopped by [`Services::stop`], after the door.
 pub(crate) async fn start(
     settings: Settings,
     public: SocketAddr,
     broker: Broker,
     clock: Arc<dyn Clock>,
     health: Health,
+    shutdown: CancellationToken,
 ) -> Result<Services, Failure> {
     let settings = &settings;
     let inventory_config = inventory::Config::from_settings(settings)?;
@@ -43,11 +46,11 @@ pub(crate) async fn start(
     let order_config =
         order::Config::from_settings(&settings.clone().with("SECKILL_LISTEN", public.to_string()))?;
     let database = parts::database(settings)?;
-    let stop = CancellationToken::new();
     let stock = parts::stock(settings, StockRole::Inventory, clock.clone())?;
-    patiently(&health, &stop, "the stock store", || parts::answers(&stock)).await?;
+    patiently(&health, &shutdown, "the stock store", || parts::answers(&stock)).await?;
     let token = settings.secret("SECKILL_INTERNAL_TOKEN")?;
-    let common = Common { stock, broker, clock, health, token, stop };
+    let stop = CancellationToken::new();
+    let common = Common { stock, broker, clock, health, token, stop, shutdown };
     let (inventory_listener, inventory_address) = internal().await?;
     let (order_listener, order_address) = internal().await?;
     let (notify_listener, notify_address) = internal().await?;
@@ -77,9 +80,18 @@ struct Common {
     health: Health,
     token: Secret,
     stop: CancellationToken,
+    shutdown: CancellationToken,
 }
 
 impl Common {
+    /// Opens a part in the database, however long that is away.
+    async fn open<T, O>(&self, part: &'static str, open: impl FnMut() -> O) -> Result<T, Failure>
+    where
+        O: Future<Output = Result<T, Unopened>>,
+    {
+        patiently(&self.health, &self.shutdown, part, open).await
+    }
+
     fn client(&self, address: SocketAddr) -> HttpClient {
         HttpClient::new(&format!("http://{address}"), Some(&self.token))
     }
@@ -105,13 +117,17 @@ async fn start_order(
             .await
             .map_err(|e| database.unopened(e))
     };
-    let store = patiently(&common.health, &common.stop, "the ledger", open_store).await?;
+    let store = common.open("the ledger", open_store).await?;
     let books = SandboxConfig {
         webhook_url: config.sandbox_webhook_url.clone(),
         webhook_secret: config.webhook_secret.clone(),
         public_url: config.public_url.clone(),
     };
-    let sandbox = Sandbox::open(&database.url, books, clock.clone()).await.map_err(Failure::failed)?;
+    let open_sandbox = || async {
+        let opened = Sandbox::open(&database.url, books.clone(), clock.clone()).await;
+        opened.map_err(|e| database.unopened(e))
+    };
+    let sandbox = common.open("the payment sandbox", open_sandbox).await?;
     let provider: Arc<dyn PaymentProvider> = sandbox.clone();
     let deps = order::Dependencies {
         store,
@@ -133,8 +149,11 @@ async fn start_inventory(
     internal: TcpListener,
     order: SocketAddr,
 ) -> Result<JoinHandle<()>, Failure> {
-    let sales = inventory::sale_store::open(&database.url, common.clock.clone()).await;
-    let sales = sales.map_err(Failure::failed)?;
+    let open_sales = || async {
+        let opened = inventory::sale_store::open(&database.url, common.clock.clone()).await;
+        opened.map_err(|e| database.unopened(e))
+    };
+    let sales = common.open("the sales", open_sales).await?;
     let deps = inventory::Dependencies {
         sales,
         stock: common.stock.clone(),
@@ -154,7 +173,9 @@ async fn start_notify(
     internal: TcpListener,
 ) -> Result<JoinHandle<()>, Failure> {
     let database = parts::mailbox_database(settings)?;
-    let mailbox = notify::mailbox::open(&database.url).await.map_err(Failure::failed)?;
+    let open_mailbox =
+        || async { notify::mailbox::open(&database.url).await.map_err(|e| database.unopened(e)) };
+    let mailbox = common.open("the mailbox", open_mailbox).await?;
     let deps = notify::Dependencies { bus: common.broker.bus.clone(), mailbox };
     let listeners = notify::Listeners { internal, operators: None };
     Ok(tokio::spawn(notify::serve(config, deps, listeners, common.stop.clone())))

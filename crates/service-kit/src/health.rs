@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use contract::Code;
 use parking_lot::RwLock;
 use serde::Serialize;
 
+use crate::http::{ApiError, RequestIds, problem_fallbacks, with_request_id};
 use crate::telemetry::Metrics;
 
 /// What a process needs before it can serve, and whether it has it.
@@ -59,6 +62,22 @@ impl Health {
     }
 }
 
+/// [`routes`] as a whole listener: everything else there is a problem document, and every answer has its request id.
+pub fn listener(health: &Health, metrics: &Metrics) -> Router {
+    with_ids(problem_fallbacks(routes(health, metrics)))
+}
+
+/// The same while the process opens its parts: whatever else is asked for will be there later.
+pub fn listener_while_opening(health: &Health, metrics: &Metrics) -> Router {
+    let later =
+        || async { ApiError::new(Code::Unavailable, "It is starting: /readyz says what it waits for.") };
+    with_ids(problem_fallbacks(routes(health, metrics)).fallback(later))
+}
+
+fn with_ids(router: Router) -> Router {
+    router.layer(from_fn_with_state(RequestIds::default(), with_request_id))
+}
+
 /// `/metrics`, `/healthz` (the process runs) and `/readyz` (it can serve; 503 names what is missing).
 pub fn routes<S: Clone + Send + Sync + 'static>(health: &Health, metrics: &Metrics) -> Router<S> {
     let (health, metrics) = (health.clone(), metrics.clone());
@@ -69,8 +88,11 @@ pub fn routes<S: Clone + Send + Sync + 'static>(health: &Health, metrics: &Metri
             get(move || {
                 let report = health.report();
                 async move {
-                    let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-                    (status, [(header::RETRY_AFTER, "1")], axum::Json(report)).into_response()
+                    if report.ready {
+                        return axum::Json(report).into_response();
+                    }
+                    let retry = [(header::RETRY_AFTER, "1")];
+                    (StatusCode::SERVICE_UNAVAILABLE, retry, axum::Json(report)).into_response()
                 }
             }),
         )

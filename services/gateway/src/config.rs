@@ -11,7 +11,7 @@ use service_kit::{Secret, Settings, SettingsError};
 
 use crate::audit::AuditLog;
 use crate::cors::Cors;
-use crate::identity::JwksSource;
+use crate::identity::{Expected, JwksSource};
 use crate::limits::Proxies;
 use crate::tickets::TicketKeys;
 
@@ -66,6 +66,8 @@ pub struct Config {
     pub jwt_secret: Secret,
     /// Where an identity provider's keys are, if buyers may come with its tokens.
     pub jwks: Option<JwksSource>,
+    /// What its tokens must say.
+    pub jwks_expected: Expected,
     /// How often they are looked at.
     pub jwks_refresh: Duration,
     /// Keys of the tickets: the first signs, all verify.
@@ -105,6 +107,10 @@ impl Config {
         Ok(Self {
             jwt_secret: settings.secret("SECKILL_JWT_SECRET")?,
             jwks: settings.text("SECKILL_JWKS").map(|_| settings.get("SECKILL_JWKS")).transpose()?,
+            jwks_expected: Expected {
+                issuer: settings.text("SECKILL_JWT_ISSUER").map(str::to_owned),
+                audience: settings.text("SECKILL_JWT_AUDIENCE").map(str::to_owned),
+            },
             jwks_refresh: Duration::from_secs(settings.number("SECKILL_JWKS_REFRESH_S", 1, 86_400)?),
             ticket_keys: keys.parse().map_err(|e| SettingsError::bad("SECKILL_TICKET_KEYS", e))?,
             admin_token: settings.secret("SECKILL_ADMIN_TOKEN")?,

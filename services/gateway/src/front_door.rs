@@ -13,17 +13,15 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, header};
 use axum::response::{IntoResponse, Response};
 use contract::Code;
-use service_kit::http::{Handler, Incoming, X_REQUEST_ID};
+use service_kit::http::{Handler, Incoming, X_REQUEST_ID, is_request_id, request_span};
 use tower::ServiceExt;
+use tracing::Instrument;
 
 use crate::cors::Cors;
 use crate::gateway::Gateway;
-use crate::purchase::{self, Caller, body};
-use crate::routes::{self, Named};
+use crate::purchase::{self, Caller, Refusal, body};
+use crate::routes::{self, Named, WEBHOOK_PATH};
 use crate::sale::BUY_PREFIX;
-
-/// Longest request id that is kept, in bytes.
-const REQUEST_ID_LEN_MAX: usize = 64;
 
 /// What answers on the public listener.
 #[derive(Clone)]
@@ -77,10 +75,14 @@ impl Behind {
     /// Everything but buying: strangers are counted, bodies are read before anything waits for them.
     async fn browse(&self, peer: SocketAddr, parts: Parts, body: Incoming, id: &HeaderValue) -> Response {
         let caller = Caller::new(&parts.headers, peer);
-        let named = match self.gateway.identify(&caller) {
+        let is_free = is_free_to_ask(parts.uri.path());
+        let asks =
+            if is_free { Err(Refusal::new(Code::Unauthenticated)) } else { self.gateway.identify(&caller) };
+        let named = match asks {
             Ok(buyer) => Some(Named(buyer)),
             Err(refusal) if refusal.code == Code::RateLimited => {
-                let page = self.gateway.pages.busy(&parts.headers);
+                let is_for_people = parts.method == Method::GET && !parts.uri.path().starts_with("/api/");
+                let page = is_for_people.then(|| self.gateway.pages.busy(&parts.headers)).flatten();
                 let mut response = page.unwrap_or_else(|| refusal.into_response());
                 caller.tell(&mut response);
                 return response;
@@ -96,6 +98,10 @@ impl Behind {
     }
 
     async fn route(&self, mut request: Request<Body>, named: Option<Named>, id: &HeaderValue) -> Response {
+        let _share = match named.as_ref().map(|Named(buyer)| self.gateway.shares.take(buyer)).transpose() {
+            Ok(share) => share,
+            Err(error) => return error.into_response(),
+        };
         if let Some(named) = named {
             request.extensions_mut().insert(named);
         }
@@ -110,15 +116,23 @@ impl Behind {
                 }
             };
         }
-        self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
+        let span = request_span(id);
+        self.router.clone().oneshot(request).instrument(span).await.unwrap_or_else(|never| match never {})
     }
 
     fn request_id(&self, parts: &Parts) -> HeaderValue {
         match parts.headers.get(&X_REQUEST_ID) {
-            Some(given) if given.len() <= REQUEST_ID_LEN_MAX => given.clone(),
+            Some(given) if is_request_id(given) => given.clone(),
             _ => self.gateway.request_ids.next(),
         }
     }
+}
+
+/// What counts against nobody's limit. A page asks for two dozen files, which cost next to nothing, and a whole office may
+/// come from one address. A payment provider comes from a few, with the money of thousands; its signature is checked,
+/// and its calls are bounded by themselves.
+fn is_free_to_ask(path: &str) -> bool {
+    path.starts_with("/assets/") || path == WEBHOOK_PATH
 }
 
 /// The sale whose gate a plain GET asks for.

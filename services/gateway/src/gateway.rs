@@ -23,6 +23,7 @@ use crate::pressure::Pressure;
 use crate::purchase::{Accepted, Caller, Decisions, Flights, Refusal};
 use crate::routes::document::Document;
 use crate::sale::{BuyerLimit, Sale};
+use crate::shares::Shares;
 use crate::tickets::TicketKeys;
 use crate::upstream::Upstream;
 use crate::watchers::Watchers;
@@ -38,6 +39,7 @@ pub(crate) struct Gateway {
     pub(crate) queue: Arc<dyn OrderQueue>,
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
     pub(crate) upstream: Upstream,
+    pub(crate) shares: Shares,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) catalogue: Catalogue,
     pub(crate) identity: Identity,
@@ -76,7 +78,9 @@ impl Gateway {
         let limits = config.limits;
         let identity = Identity::new(&config.jwt_secret);
         let identity = match &config.jwks {
-            Some(source) => identity.with_provider(source.clone(), config.jwks_refresh),
+            Some(source) => {
+                identity.with_provider(source.clone(), config.jwks_expected.clone(), config.jwks_refresh)
+            }
             None => identity,
         };
         let limit_maker = Arc::new(LimitMaker::new(&limits, deps.clock.clone()));
@@ -87,6 +91,7 @@ impl Gateway {
             queue: deps.queue.clone(),
             dead_letters: deps.dead_letters.clone(),
             upstream: Upstream::new(deps.inventory.clone(), deps.order.clone(), deps.notify.clone()),
+            shares: Shares::default(),
             clock: deps.clock.clone(),
             catalogue: Catalogue::new(lanes, limits, limit_maker.clone()),
             identity,

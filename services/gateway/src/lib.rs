@@ -21,6 +21,7 @@ pub mod process;
 pub mod purchase;
 mod routes;
 mod sale;
+mod shares;
 mod status;
 pub mod tickets;
 mod upstream;

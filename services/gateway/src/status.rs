@@ -1,7 +1,5 @@
 //! Where an order stands: the reservation first, then the row.
 
-use std::sync::Arc;
-
 use contract::Code;
 use contract::api::Order;
 use domain::{BuyerId, OrderId, OrderStatus, ReservationId};
@@ -11,8 +9,11 @@ use stock::{Held, Peek, StockError};
 use crate::gateway::Gateway;
 use crate::sale::Sale;
 
-/// Sales asked for an order that this gateway did not accept, at most: the ones heard of last.
+/// Sales asked for an order that this gateway did not accept, at most: of those that were open when it was made,
+/// the ones heard of last.
 const SALES_PEEKED_MAX: usize = 64;
+/// How far outside a sale's times an order of it may have been made: its times may have been changed since.
+const TIMES_CHANGED_MS_MAX: i64 = 3_600_000;
 /// A reservation older than this may well have a row whose event has not come round yet.
 const ROW_LIKELY_AFTER_MS: i64 = 1000;
 
@@ -22,8 +23,10 @@ enum Found {
     Queued(Box<Order>, BuyerId),
     /// Not there, or not only.
     AskTheLedger,
-    /// The stock store could not say.
+    /// The stock store could not say: it has lost this sale.
     Unknown,
+    /// The stock store does not answer, and would not for another sale.
+    Away,
 }
 
 impl Gateway {
@@ -37,7 +40,7 @@ impl Gateway {
         let store_cannot_say = match self.reservation(&sale, order).await {
             Found::Queued(queued, whose) => return theirs(*queued, &whose, buyer),
             Found::AskTheLedger => false,
-            Found::Unknown => true,
+            Found::Unknown | Found::Away => true,
         };
         match self.upstream.row(order).await? {
             Some(row) => theirs(row.order, &row.buyer, buyer),
@@ -54,30 +57,42 @@ impl Gateway {
     pub(crate) async fn accepted_status(&self, sale: &Sale, order: OrderId) -> Result<OrderStatus, ApiError> {
         match self.reservation(sale, order).await {
             Found::Queued(..) => Ok(OrderStatus::Queued),
-            Found::AskTheLedger | Found::Unknown => {
+            Found::AskTheLedger | Found::Unknown | Found::Away => {
                 // Accepted and without a row: its message is still on its way.
                 Ok(self.upstream.row(order).await?.map_or(OrderStatus::Queued, |row| row.order.status))
             }
         }
     }
 
-    /// An order that this gateway knows nothing about: accepted by another one, or long ago. The row
-    /// first, for it says the sale; without one every live sale is asked.
+    /// An order that this gateway knows nothing about: accepted by another one, or long ago. The row first, for
+    /// it says the sale; without one every sale is asked that was open when the order was made, also one that has
+    /// ended since: its lane may be long.
     async fn search(&self, buyer: &BuyerId, order: OrderId) -> Result<Order, ApiError> {
         if let Some(row) = self.upstream.row(order).await? {
             return theirs(row.order, &row.buyer, buyer);
         }
         let listing = self.catalogue.listing();
-        let now = self.clock.now().0;
-        let is_live = |sale: &&Arc<Sale>| sale.terms().sale.sale.ends_at > now - 2 * self.ticket_ttl_ms;
-        let mut cannot_say = false;
-        for sale in listing.sales().iter().rev().filter(is_live).take(SALES_PEEKED_MAX) {
+        let made = order.minted_at().0;
+        let mut may_be_its = listing.sales().iter().rev().filter(|sale| {
+            let terms = sale.terms();
+            let (opens, ends) = (terms.sale.sale.opens_at, terms.sale.sale.ends_at);
+            (opens.saturating_sub(TIMES_CHANGED_MS_MAX)..ends.saturating_add(TIMES_CHANGED_MS_MAX))
+                .contains(&made)
+        });
+        // It may be of a sale that this gateway has not heard of yet.
+        let mut cannot_say = !self.catalogue.is_complete();
+        for sale in may_be_its.by_ref().take(SALES_PEEKED_MAX) {
             match self.reservation(sale, order).await {
                 Found::Queued(queued, whose) => return theirs(*queued, &whose, buyer),
                 Found::AskTheLedger => {}
                 Found::Unknown => cannot_say = true,
+                Found::Away => {
+                    cannot_say = true;
+                    break;
+                }
             }
         }
+        cannot_say |= may_be_its.next().is_some();
         // Its row may have come while the sales were asked.
         match self.upstream.row(order).await? {
             Some(row) => theirs(row.order, &row.buyer, buyer),
@@ -86,20 +101,12 @@ impl Gateway {
         }
     }
 
-    /// Whether this buyer's order is reserved and has no row.
-    pub(crate) async fn is_queued(&self, buyer: &BuyerId, order: OrderId) -> Result<bool, ApiError> {
-        match self.order_of(buyer, order).await {
-            Ok(order) => Ok(order.status == OrderStatus::Queued),
-            Err(error) if error.code == Code::OrderNotFound => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
     async fn reservation(&self, sale: &Sale, order: OrderId) -> Found {
         match self.stock.peek(&sale.id, ReservationId::first(order)).await {
             Ok(Peek::Reserved(held)) => self.queued(sale, held).await,
             Ok(Peek::Settled(_) | Peek::Released | Peek::None) => Found::AskTheLedger,
-            Err(StockError::UnknownSale(_) | StockError::Unreachable(_)) => Found::Unknown,
+            Err(StockError::UnknownSale(_)) => Found::Unknown,
+            Err(StockError::Unreachable(_)) => Found::Away,
         }
     }
 

@@ -3,7 +3,7 @@
 //! Events of a sale whose stock state is lost stay unacknowledged until it is rebuilt; those of other
 //! sales behind them go on.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +47,22 @@ pub(crate) async fn run(keeper: Arc<Keeper>, shutdown: CancellationToken) {
     }
 }
 
+/// Why an event is not done yet.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Waits {
+    /// The stock store has lost the sale, or does not answer.
+    #[error(transparent)]
+    Store(#[from] StockError),
+    /// The store is about to be written for the event's epoch.
+    #[error("epoch {in_force} is in force, and the event is of epoch {of}")]
+    Rebuild {
+        /// The store's.
+        in_force: u64,
+        /// The event's.
+        of: u64,
+    },
+}
+
 /// An event not acknowledged yet; `None` once it has been applied.
 type HeldEvent = (u64, Option<Event>);
 
@@ -66,9 +82,11 @@ async fn consume(
                 for delivery in batch? {
                     take(&mut *consumer, &mut held, delivery).await?;
                 }
-                apply(keeper, held.range_mut(from..)).await;
+                apply(keeper, held.range_mut(from..), shutdown).await;
             }
-            _ = retry.tick(), if !held.is_empty() => apply(keeper, held.range_mut(..)).await,
+            _ = retry.tick(), if !held.is_empty() => {
+                apply(keeper, held.range_mut(..), shutdown).await;
+            }
         }
         acknowledge(&mut *consumer, &mut held).await?;
     }
@@ -90,14 +108,28 @@ async fn take(
     Ok(())
 }
 
-async fn apply(keeper: &Keeper, events: impl Iterator<Item = &mut HeldEvent>) {
+/// Applies what can be applied now. A sale that cannot be written keeps its events and holds up no other's: after the
+/// first that fails, its others are not tried.
+async fn apply(keeper: &Keeper, events: impl Iterator<Item = &mut HeldEvent>, shutdown: &CancellationToken) {
+    let mut waiting = HashSet::new();
     for (_, slot) in events {
-        if let Some(event) = slot
-            && keeper.apply(event).await
-        {
-            *slot = None;
+        let Some(event) = slot else { continue };
+        if shutdown.is_cancelled() {
+            return;
+        }
+        if waiting.contains(&event.sale) {
+            continue;
+        }
+        match keeper.apply(event).await {
+            Ok(()) => *slot = None,
+            Err(why) => {
+                tracing::debug!(sale = %event.sale, %why, "events wait for the stock store");
+                waiting.insert(event.sale.clone());
+            }
         }
     }
+    metrics::gauge!("seckill_inventory_sales_waited_for")
+        .set(u32::try_from(waiting.len()).unwrap_or(u32::MAX));
 }
 
 async fn acknowledge(consumer: &mut dyn Consumer, held: &mut VecDeque<HeldEvent>) -> Result<(), QueueError> {
@@ -113,39 +145,48 @@ async fn acknowledge(consumer: &mut dyn Consumer, held: &mut VecDeque<HeldEvent>
 }
 
 impl Keeper {
-    /// Applies one event to the stock store. False if it must be tried again.
-    async fn apply(&self, event: &Event) -> bool {
+    /// Applies one event to the stock store.
+    ///
+    /// # Errors
+    /// It must be tried again.
+    pub(crate) async fn apply(&self, event: &Event) -> Result<(), Waits> {
         if event.kind == EventKind::BarrierReached {
             // Whoever sent the barrier watches the ledger's epoch; nothing is to be done here.
-            return true;
+            return Ok(());
         }
         let ids: Vec<_> = event.orders.iter().map(|fact| fact.reservation).collect();
         let done = if event.kind.holds_units() {
-            self.stock.settle(&event.sale, &ids).await
+            self.stock.settle(&event.sale, &ids).await.map_err(Waits::from)
         } else {
-            self.release(&event.sale, &ids).await
+            self.release(event, &ids).await
         };
         match done {
-            Ok(()) => true,
-            Err(StockError::UnknownSale(sale)) => self.is_foreign(&sale).await,
-            Err(error) => {
-                tracing::warn!(%error, "an event waits for the stock store");
-                false
-            }
+            Err(Waits::Store(StockError::UnknownSale(sale))) if self.is_foreign(&sale).await => Ok(()),
+            done => done,
         }
     }
 
     /// Gives the units of all of them back, side by side, and tells everybody if there were none before.
-    async fn release(&self, sale: &SaleId, ids: &[ReservationId]) -> Result<(), StockError> {
+    ///
+    /// **A release of a later epoch than the store's is not done**, though it was applied: a rebuild is under way that
+    /// may have read the order as live, and will put its units back as taken. It is applied again, to what is written.
+    async fn release(&self, event: &Event, ids: &[ReservationId]) -> Result<(), Waits> {
+        let sale = &event.sale;
         let (mut waiting, mut under_way) = (ids.iter(), FuturesUnordered::new());
         let (mut back, mut done) = (None, Ok(()));
         loop {
             let room = RELEASING_MAX - under_way.len();
             under_way.extend(waiting.by_ref().take(room).map(|id| self.stock.release(sale, *id)));
             match under_way.next().await {
-                Some(Ok(released)) if released.from_zero => back = back.max(Some(released.change)),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => done = Err(error),
+                Some(Ok(released)) => {
+                    if released.from_zero {
+                        back = back.max(Some(released.change));
+                    }
+                    if released.change.epoch < event.epoch.0 {
+                        done = Err(Waits::Rebuild { in_force: released.change.epoch, of: event.epoch.0 });
+                    }
+                }
+                Some(Err(error)) => done = Err(error.into()),
                 None => break,
             }
         }

@@ -12,6 +12,8 @@ mod reconcile;
 mod recover;
 mod routes;
 pub mod sale_store;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +81,7 @@ pub async fn serve(config: Config, deps: Dependencies, listeners: Listeners, shu
     let health = Health::default();
     let operators = async {
         if let Some((listener, metrics)) = listeners.operators {
-            let router = health::routes(&health, &metrics);
+            let router = health::listener(&health, &metrics);
             serve_http(listener, router, ServerLimits::default(), shutdown.clone()).await;
         }
     };

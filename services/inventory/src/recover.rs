@@ -34,30 +34,64 @@ const RETRY_MS: u64 = 100;
 const PAUSE_MS: u64 = 200;
 const PAUSE_MS_MAX: u64 = 10_000;
 
-impl Keeper {
-    /// Rebuilds the sale's stock state in the background, unless this process already does.
-    pub(crate) fn recover_soon(self: &Arc<Self>, sale: SaleRow, shutdown: &CancellationToken) {
-        if !self.rebuilding.lock().insert(sale.id.clone()) {
-            return;
+/// What is wrong with a sale's stock state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// There is none.
+    Lost,
+    /// The one of this epoch is there, and of no use.
+    Unfit(Epoch),
+}
+
+impl Fault {
+    /// Whether a state of this epoch is another one, written since.
+    fn is_mended_by(self, epoch: Epoch) -> bool {
+        match self {
+            Self::Lost => true,
+            Self::Unfit(unfit) => epoch > unfit,
         }
-        let (keeper, shutdown) = (self.clone(), shutdown.clone());
+    }
+}
+
+/// A sale whose stock state this process writes: nobody else here begins to, until it is dropped.
+pub(crate) struct Writing {
+    keeper: Arc<Keeper>,
+    sale: SaleId,
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        self.keeper.rebuilding.lock().remove(&self.sale);
+    }
+}
+
+impl Keeper {
+    /// The right to write this sale's stock state; `None` if somebody in this process has it.
+    pub(crate) fn writing(self: &Arc<Self>, sale: &SaleId) -> Option<Writing> {
+        let is_free = self.rebuilding.lock().insert(sale.clone());
+        is_free.then(|| Writing { keeper: self.clone(), sale: sale.clone() })
+    }
+
+    /// Rebuilds the sale's stock state in the background, unless this process already does.
+    pub(crate) fn recover_soon(self: &Arc<Self>, sale: &SaleId, fault: Fault, shutdown: &CancellationToken) {
+        let Some(writing) = self.writing(sale) else { return };
+        let shutdown = shutdown.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = keeper.recover(&sale.id) => {}
+                () = writing.keeper.recover(&writing.sale, fault) => {}
                 () = shutdown.cancelled() => {}
             }
-            keeper.rebuilding.lock().remove(&sale.id);
         });
     }
 
     /// Rebuilds until it has succeeded, or somebody else has.
-    async fn recover(&self, sale: &SaleId) {
-        tracing::info!(%sale, "the stock store does not know the sale: rebuilding it from the ledger");
+    pub(crate) async fn recover(&self, sale: &SaleId, fault: Fault) {
+        tracing::info!(%sale, ?fault, "rebuilding the sale's stock from the ledger");
         let began = Instant::now();
         for attempt in 0_u32.. {
-            // Only for the attempt: one that keeps failing holds up nobody.
+            // Only for the attempt: between two of them others have their turn.
             let Ok(slot) = self.rebuild_slots.acquire().await else { return };
-            let tried = self.try_recover(sale).await;
+            let tried = self.try_recover(sale, fault).await;
             drop(slot);
             match tried {
                 Ok(epoch) => {
@@ -67,17 +101,17 @@ impl Keeper {
                 }
                 Err(why) => tracing::warn!(%sale, %why, "rebuilding the stock failed; trying again"),
             }
-            if self.written_within(sale, pause(attempt)).await {
+            if self.written_within(sale, fault, pause(attempt)).await {
                 return;
             }
         }
     }
 
     /// Leaves the field to another replica for a while: true once the sale is in force, by whomever.
-    async fn written_within(&self, sale: &SaleId, wait: Duration) -> bool {
+    async fn written_within(&self, sale: &SaleId, fault: Fault, wait: Duration) -> bool {
         let until = Instant::now() + wait;
         loop {
-            if self.stock.view(sale).await.is_ok() {
+            if self.stock.view(sale).await.is_ok_and(|view| fault.is_mended_by(view.epoch)) {
                 return true;
             }
             if Instant::now() >= until {
@@ -87,10 +121,18 @@ impl Keeper {
         }
     }
 
-    async fn try_recover(&self, sale: &SaleId) -> Result<Epoch, String> {
+    async fn try_recover(&self, sale: &SaleId, fault: Fault) -> Result<Epoch, String> {
         let row = self.sales.get(sale).await.map_err(|e| e.to_string())?;
         // Also creates the allocation of a sale whose creation was cut short.
         let allocation = self.ledger.put(&row).await.map_err(|e| e.to_string())?;
+        // Another replica may have written it since the fault was found, perhaps while this one waited for its turn. A
+        // second rebuild would close a sale that sells, and void the tickets it has just given out.
+        if let Ok(view) = self.stock.view(sale).await
+            && view.epoch >= allocation.epoch
+            && fault.is_mended_by(view.epoch)
+        {
+            return Ok(view.epoch);
+        }
         let lost = Change { epoch: allocation.epoch.0, n: u64::MAX };
         self.broadcast(sale, lost, SaleNews::Rebuilding).await;
         // The epoch that the barrier will put in force.
@@ -166,7 +208,8 @@ impl Keeper {
         let (Some((total, total_version)), true) = (head, whole) else {
             return Err("the ledger's snapshot broke off".into());
         };
-        let config = row.stock_config();
+        // Read again: an operator may have paused or ended the sale meanwhile, and found no state to tell.
+        let config = self.sales.get(&row.id).await.map_err(|e| e.to_string())?.stock_config();
         let armed = self.stock.rebuild_finish(rebuild, &config, total, total_version).await;
         if !armed.map_err(|e| e.to_string())? {
             return Err(void());

@@ -70,9 +70,7 @@ fn of_order(event: &Event, fact: &OrderFact) -> Vec<Notice> {
 }
 
 fn amount(fact: &OrderFact) -> String {
-    let (whole, cents) = (fact.amount_cents / 100, fact.amount_cents % 100);
-    // Currencies without minor units are rare enough for plain-text notices to name them in hundredths.
-    format!("{whole}.{cents:02} {}", fact.currency)
+    domain::money::shown(fact.amount_cents, &fact.currency)
 }
 
 #[cfg(test)]

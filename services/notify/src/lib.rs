@@ -62,7 +62,7 @@ pub async fn serve(config: Config, deps: Dependencies, listeners: Listeners, shu
     let health = Health::default();
     let operators = async {
         if let Some((listener, metrics)) = listeners.operators {
-            let router = health::routes(&health, &metrics);
+            let router = health::listener(&health, &metrics);
             serve_http(listener, router, ServerLimits::default(), shutdown.clone()).await;
         }
     };

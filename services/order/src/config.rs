@@ -19,6 +19,8 @@ pub struct Config {
     pub public_url: String,
     /// Where the sandbox sends its webhooks, as a whole URL.
     pub sandbox_webhook_url: String,
+    /// Whether it is known that no money moves.
+    pub demo: bool,
 }
 
 /// The webhook's path on the public listener; the internal one serves it too.
@@ -46,6 +48,7 @@ impl Config {
             expire_every: settings.millis("SECKILL_EXPIRE_EVERY_MS", 10, 60_000)?,
             public_url: settings.text("SECKILL_PUBLIC_URL").unwrap_or("").trim_end_matches('/').to_owned(),
             sandbox_webhook_url,
+            demo: settings.flag("SECKILL_DEMO")?,
         })
     }
 }

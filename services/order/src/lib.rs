@@ -82,10 +82,13 @@ pub async fn serve(config: Config, deps: Dependencies, listeners: Listeners, shu
     jobs::spawn(&mut tasks, &config, &deps, &shutdown);
     tasks.spawn(watch_store(deps.store.clone(), health.clone(), shutdown.clone()));
     if let Some(sandbox) = deps.sandbox.clone() {
+        if !config.demo {
+            tracing::warn!("payments go to the sandbox, where no money moves: see docs/extending.md");
+        }
         tasks.spawn(sandbox.run_errands(shutdown.clone()));
     }
     if let Some((listener, metrics)) = listeners.operators {
-        let router = health::routes(&health, &metrics);
+        let router = health::listener(&health, &metrics);
         tasks.spawn(serve_http(listener, router, ServerLimits::default(), shutdown.clone()));
     }
     let router =

@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
+use tracing::{Instrument, Span};
 
 /// The header.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -38,14 +39,46 @@ impl RequestIds {
     }
 }
 
+/// Longest request id that is kept, in bytes.
+const LEN_MAX: usize = 64;
+
+/// Whether a given id is kept: it goes into answers and logs.
+#[must_use]
+pub fn is_request_id(given: &HeaderValue) -> bool {
+    let bytes = given.as_bytes();
+    (1..=LEN_MAX).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+}
+
+/// What a request's log lines carry.
+#[must_use]
+pub fn request_span(id: &HeaderValue) -> Span {
+    tracing::error_span!("request", id = id.to_str().unwrap_or_default())
+}
+
 /// Middleware: keeps the id that an own proxy or service set, mints one otherwise, and answers with it.
 pub async fn with_request_id(State(ids): State<RequestIds>, mut request: Request, next: Next) -> Response {
     let id = match request.headers().get(&X_REQUEST_ID) {
-        Some(given) if given.len() <= 64 => given.clone(),
+        Some(given) if is_request_id(given) => given.clone(),
         _ => ids.next(),
     };
     request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = next.run(request).await;
+    let mut response = next.run(request).instrument(request_span(&id)).await;
     response.headers_mut().insert(X_REQUEST_ID, id);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_given_id_is_kept_if_it_can_be_shown_anywhere() {
+        for good in ["a", "0af7651916cd43dd8448eb211c80319c", "req_1/2"] {
+            assert!(is_request_id(&HeaderValue::from_str(good).unwrap()), "{good}");
+        }
+        for bad in [&b""[..], b"two words", "\u{e9}".as_bytes(), &[b'a'; LEN_MAX + 1]] {
+            assert!(!is_request_id(&HeaderValue::from_bytes(bad).unwrap()), "{bad:?}");
+        }
+        assert_ne!(RequestIds::default().next(), RequestIds::default().next());
+    }
 }

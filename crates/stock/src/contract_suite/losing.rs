@@ -60,6 +60,18 @@ pub(super) async fn a_rebuild_only_rises_above_what_is_there(harness: &dyn Harne
     assert!(stage.store.view(&stage.sale).await.expect("there").change.epoch == 2);
 }
 
+pub(super) async fn a_rebuild_gives_way_to_none_of_an_older_epoch(harness: &dyn Harness) {
+    let stage = Stage::open(harness, "older", 3, 1).await;
+    harness.lose().await;
+    let (newer, older) = (rebuild_of(&stage, 3, 1), rebuild_of(&stage, 2, 2));
+    assert_eq!(stage.store.rebuild_begin(&newer).await, Ok(true));
+    // Nothing is in force that it could be compared with; but a barrier for a later epoch may be on its way.
+    assert_eq!(stage.store.rebuild_begin(&older).await, Ok(false));
+    assert_eq!(stage.store.rebuild_finish(&older, &stage.config, 3, 1).await, Ok(false));
+    assert_eq!(stage.store.rebuild_finish(&newer, &stage.config, 3, 1).await, Ok(true), "it is not void");
+    assert_eq!(stage.store.view(&stage.sale).await.expect("there").epoch, Epoch(3));
+}
+
 pub(super) async fn a_paused_rebuilder_cannot_lay_an_old_truth_over_a_new_one(harness: &dyn Harness) {
     let stage = Stage::open(harness, "paused", 3, 1).await;
     let (slow, quick) = (rebuild_of(&stage, 2, 1), rebuild_of(&stage, 2, 2));

@@ -51,6 +51,7 @@ pub async fn run_all(harness: &dyn Harness) {
     losing::a_lost_sale_is_unknown_until_rebuilt(harness).await;
     losing::a_rebuild_restores_what_the_ledger_knows(harness).await;
     losing::a_rebuild_only_rises_above_what_is_there(harness).await;
+    losing::a_rebuild_gives_way_to_none_of_an_older_epoch(harness).await;
     losing::a_paused_rebuilder_cannot_lay_an_old_truth_over_a_new_one(harness).await;
 }
 

@@ -129,6 +129,9 @@ impl StockStore for MemoryStock {
         if slot.live.as_ref().is_some_and(|live| live.epoch() >= rebuild.epoch) {
             return Ok(false);
         }
+        if slot.draft.as_ref().is_some_and(|(begun, _)| begun.epoch > rebuild.epoch) {
+            return Ok(false);
+        }
         slot.draft = Some((rebuild.clone(), SaleStock::empty(rebuild.epoch)));
         Ok(true)
     }

@@ -16,6 +16,12 @@ pub(super) enum Connection {
 }
 
 impl Connection {
+    /// Whether it reconnects by itself. A cluster's does: one dead node breaks the calls of its own sales, and to
+    /// dial anew for each of them would break everybody's.
+    pub(super) fn mends_itself(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+
     /// Sends one command and awaits its answer.
     pub(super) async fn ask(&mut self, command: &Cmd) -> Result<Value, Failure> {
         let answer = match self {

@@ -126,6 +126,7 @@ impl RedisStock {
         let answer = timeout_at(deadline, live.connection.ask(command)).await;
         let answer = answer.unwrap_or(Err(Failure::TimedOut));
         match &answer {
+            Err(Failure::Broken(_)) if live.connection.mends_itself() => {}
             Err(Failure::Broken(_)) => self.link.replace(live),
             Err(Failure::TimedOut) if live.answers() == answers_before => self.link.replace(live),
             Err(Failure::TimedOut) => {}

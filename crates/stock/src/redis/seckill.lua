@@ -12,7 +12,7 @@
 --   draft, draft book    a state that is being rebuilt
 
 -- Rises with every change of this file. A newer library must serve the callers of an older one.
-local VERSION = 3
+local VERSION = 4
 
 -- What every function answers for a sale whose state is not in force.
 local UNKNOWN = -1
@@ -356,8 +356,13 @@ end
 -- keys: state, draft, draft book. args: epoch, token.
 local function rebuild_begin(keys, args)
   -- Also over a state that is not in force, only a higher epoch may be written.
-  local there = redis.call('GET', keys[1])
-  if there and unpack_state(there).epoch >= tonumber(args[1]) then
+  local there, epoch = redis.call('GET', keys[1]), tonumber(args[1])
+  if there and unpack_state(there).epoch >= epoch then
+    return 0
+  end
+  local begun = drafts[keys[1]]
+  local is_there = begun and redis.call('HGET', keys[2], 'permission') == begun
+  if is_there and tonumber(string.match(begun, '^%d+')) > epoch then
     return 0
   end
   redis.call('UNLINK', keys[2], keys[3])

@@ -22,6 +22,8 @@ use crate::sale::Sale;
 
 /// How long a challenge may be worked on.
 const CHALLENGE_MS: i64 = 120_000;
+/// A clock that went back by less was read out of turn, in milliseconds.
+const SET_BACK_MS_MIN: i64 = 10_000;
 /// Challenges answered within that time that are remembered, at most; beyond it no more are taken.
 const SPENT_MAX: usize = 500_000;
 /// Ticket requests per second of one sale that a proof's bits are meant for; every doubling adds one.
@@ -83,9 +85,11 @@ struct Spent {
 impl Spent {
     /// Whether this is the nonce's first time; `None` when no more can be remembered.
     fn first(&mut self, nonce: [u8; NONCE_LEN], now: UnixMillis) -> Option<bool> {
-        // A clock set back must not keep generations for ever.
-        if now.0 - self.since_ms >= CHALLENGE_MS || now.0 < self.since_ms {
-            let is_old_news = now.0 - self.since_ms >= 2 * CHALLENGE_MS;
+        // A clock set back must not keep generations for ever; somebody who read it a moment before another turned
+        // the generations has not set it back.
+        let since = now.0 - self.since_ms;
+        if !(-SET_BACK_MS_MIN..CHALLENGE_MS).contains(&since) {
+            let is_old_news = since >= 2 * CHALLENGE_MS;
             let before = std::mem::take(&mut self.young);
             self.old = if is_old_news { HashSet::new() } else { before };
             self.since_ms = now.0;
@@ -241,6 +245,10 @@ mod tests {
         for later in [0, CHALLENGE_MS / 2, CHALLENGE_MS - 1, CHALLENGE_MS] {
             assert_eq!(spent.first(nonce, now.plus(later)), Some(false), "{later}");
         }
+        // Read before the generations turned, and here after it: they do not turn again.
+        let (turned, other) = (now.plus(CHALLENGE_MS), [9; NONCE_LEN]);
+        assert_eq!(spent.first(other, turned.plus(-1)), Some(true));
+        assert_eq!(spent.first(nonce, turned), Some(false));
         // By now the challenge itself has ended.
         spent.first([8; NONCE_LEN], now.plus(3 * CHALLENGE_MS));
         assert!(spent.old.is_empty() && spent.young.len() == 1);

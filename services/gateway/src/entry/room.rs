@@ -154,8 +154,11 @@ impl Room {
             return Err(Refusal { retry_after_s: 10, ..Refusal::new(Code::Overloaded) });
         }
         line.by_buyer.insert(turn.buyer, turn);
-        let behind = u32::try_from(line.turns.range(..turn).count().min(COUNTED_MAX)).unwrap_or(u32::MAX);
-        line.turns.insert(turn, Waiting { seen: now, streams: 0, position: behind + 1 });
+        // A late one stands at the end of the line. Where lots put the others is counted every second, and nobody is
+        // told before the opening.
+        let position = if turn.is_late { line.turns.len() } else { 0 };
+        let position = u32::try_from(position).unwrap_or(u32::MAX).saturating_add(1);
+        line.turns.insert(turn, Waiting { seen: now, streams: 0, position });
         Ok(turn)
     }
 
@@ -239,9 +242,6 @@ impl Room {
     }
 }
 
-/// A newcomer's place is counted no further than this; the next second's count is exact.
-const COUNTED_MAX: usize = 1_000_000;
-
 impl Waiting {
     fn is_away(&self, now: UnixMillis) -> bool {
         self.streams == 0 && now.since(self.seen) > AWAY_MS_MAX
@@ -265,6 +265,7 @@ mod tests {
         for (late, order, buyer) in [(true, 5, 1), (false, 9, 2), (true, 4, 3), (false, 7, 4)] {
             room.enter(turn(late, order, buyer), RULES, NOW).unwrap();
         }
+        assert_eq!(room.standing(3, true, NOW), Standing::Waiting(Some(3)), "a late one stands behind all");
         room.tidy(NOW);
         let positions = [4, 2, 3, 1].map(|buyer| room.standing(buyer, true, NOW));
         assert_eq!(positions, [1, 2, 3, 4].map(|n| Standing::Waiting(Some(n))));

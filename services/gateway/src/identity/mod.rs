@@ -39,9 +39,19 @@ pub struct Identity {
     provider: Option<Arc<Provider>>,
 }
 
+/// What a token of the provider must say besides, so that one made for another application buys nothing here.
+#[derive(Clone, Default, Debug)]
+pub struct Expected {
+    /// Its `iss`.
+    pub issuer: Option<String>,
+    /// One of its `aud`.
+    pub audience: Option<String>,
+}
+
 /// An identity provider.
 pub(crate) struct Provider {
     source: JwksSource,
+    expected: Expected,
     refresh: Duration,
     keys: ArcSwap<Jwks>,
     /// Rung when a token names a key that is not known.
@@ -63,6 +73,24 @@ struct Payload {
     sub: BuyerId,
     exp: f64,
     nbf: Option<f64>,
+    #[serde(default)]
+    iss: Option<String>,
+    #[serde(default)]
+    aud: Option<Audience>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Some(Vec<String>),
+}
+
+/// Who signed a token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Signer {
+    Ourselves,
+    TheProvider,
 }
 
 impl Identity {
@@ -78,9 +106,10 @@ impl Identity {
 
     /// The same, and those of an identity provider whose keys are looked at this often.
     #[must_use]
-    pub fn with_provider(self, source: JwksSource, refresh: Duration) -> Self {
+    pub fn with_provider(self, source: JwksSource, expected: Expected, refresh: Duration) -> Self {
         let keys = ArcSwap::from_pointee(Jwks::default());
-        Self { provider: Some(Arc::new(Provider { source, refresh, keys, wanted: Notify::new() })), ..self }
+        let provider = Provider { source, expected, refresh, keys, wanted: Notify::new() };
+        Self { provider: Some(Arc::new(provider)), ..self }
     }
 
     /// The provider, for whoever keeps its keys.
@@ -103,15 +132,16 @@ impl Identity {
         }
         let (signed, signature) = token.rsplit_once('.')?;
         let (header, payload) = signed.split_once('.')?;
-        let is_genuine = if header == USUAL_HEADER {
-            self.is_ours(signed, signature)
+        let signer = if header == USUAL_HEADER {
+            self.is_ours(signed, signature).then_some(Signer::Ourselves)
         } else {
-            self.is_genuine(header, signed, signature)
+            self.signer(header, signed, signature)
         };
-        if !is_genuine {
+        let signer = signer?;
+        let payload: Payload = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+        if signer == Signer::TheProvider && !self.provider.as_ref()?.expected.is_met_by(&payload) {
             return None;
         }
-        let payload: Payload = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
         let now_s = seconds(now);
         (now_s < payload.exp && payload.nbf.is_none_or(|nbf| nbf <= now_s)).then_some(payload.sub)
     }
@@ -122,17 +152,17 @@ impl Identity {
         self.secret.clone().chain_update(signed).verify_slice(&given[..len]).is_ok()
     }
 
-    fn is_genuine(&self, header: &str, signed: &str, signature: &str) -> bool {
-        let Ok(bytes) = URL_SAFE_NO_PAD.decode(header) else { return false };
-        let Ok(header) = serde_json::from_slice::<Header>(&bytes) else { return false };
+    /// Who signed a token with this header, if one of its keys did.
+    fn signer(&self, header: &str, signed: &str, signature: &str) -> Option<Signer> {
+        let header: Header = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
         // An extension that must be understood is one this gateway does not understand.
         if header.crit.is_some() {
-            return false;
+            return None;
         }
         match (header.alg.as_str(), &self.provider) {
-            ("HS256", _) => self.is_ours(signed, signature),
-            (_, Some(provider)) => provider.signed(&header, signed, signature),
-            (_, None) => false,
+            ("HS256", _) => self.is_ours(signed, signature).then_some(Signer::Ourselves),
+            (_, Some(provider)) => provider.signed(&header, signed, signature).then_some(Signer::TheProvider),
+            (_, None) => None,
         }
     }
 
@@ -143,6 +173,18 @@ impl Identity {
         let signed = format!("{USUAL_HEADER}.{}", URL_SAFE_NO_PAD.encode(payload));
         let mac = self.secret.clone().chain_update(&signed).finalize().into_bytes();
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac))
+    }
+}
+
+impl Expected {
+    fn is_met_by(&self, payload: &Payload) -> bool {
+        let is_for = |wanted: &String| match &payload.aud {
+            Some(Audience::One(one)) => one == wanted,
+            Some(Audience::Some(several)) => several.contains(wanted),
+            None => false,
+        };
+        self.issuer.as_ref().is_none_or(|wanted| payload.iss.as_ref() == Some(wanted))
+            && self.audience.as_ref().is_none_or(is_for)
     }
 }
 

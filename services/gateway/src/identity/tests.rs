@@ -115,8 +115,12 @@ mod provider {
         }
 
         fn identity(&self) -> Identity {
+            self.expecting(Expected::default())
+        }
+
+        fn expecting(&self, expected: Expected) -> Identity {
             let source: JwksSource = "/nowhere".parse().unwrap();
-            let identity = identity().with_provider(source, Duration::from_secs(1));
+            let identity = identity().with_provider(source, expected, Duration::from_secs(1));
             let keys = Jwks::parse(self.set().as_bytes()).unwrap();
             identity.provider.as_ref().unwrap().keys.store(Arc::new(keys));
             identity
@@ -124,7 +128,10 @@ mod provider {
 
         /// A token with this header, signed by the key that `by` names.
         fn token(&self, header: &str, by: &str) -> String {
-            let payload = r#"{"sub":"alice","exp":1790000060}"#;
+            self.saying(r#"{"sub":"alice","exp":1790000060}"#, header, by)
+        }
+
+        fn saying(&self, payload: &str, header: &str, by: &str) -> String {
             let signed = format!("{}.{}", b64(header.as_bytes()), b64(payload.as_bytes()));
             let signature = match by {
                 "ed" => self.0.sign(signed.as_bytes()).as_ref().to_vec(),
@@ -132,6 +139,33 @@ mod provider {
             };
             format!("{signed}.{}", b64(&signature))
         }
+    }
+
+    #[test]
+    fn a_token_that_the_provider_made_for_another_application_buys_nothing() {
+        let idp = Idp::new();
+        let expected = Expected { issuer: Some("https://id".into()), audience: Some("shop".into()) };
+        let identity = idp.expecting(expected);
+        let buyer = |more: &str| {
+            let payload = format!(r#"{{"sub":"alice","exp":1790000060{more}}}"#);
+            identity.buyer(&idp.saying(&payload, r#"{"alg":"EdDSA","kid":"ed"}"#, "ed"), NOW)
+        };
+        for good in [r#","iss":"https://id","aud":"shop""#, r#","iss":"https://id","aud":["wiki","shop"]"#] {
+            assert!(buyer(good).is_some(), "{good}");
+        }
+        for bad in [
+            "",
+            r#","iss":"https://id""#,
+            r#","aud":"shop""#,
+            r#","iss":"https://other","aud":"shop""#,
+            r#","iss":"https://id","aud":"wiki""#,
+            r#","iss":"https://id","aud":["wiki"]"#,
+            r#","iss":"https://id","aud":7"#,
+        ] {
+            assert_eq!(buyer(bad), None, "{bad}");
+        }
+        let ours = identity.mint(&"alice".parse().unwrap(), NOW, 60);
+        assert!(identity.buyer(&ours, NOW).is_some(), "our own secret signs for nobody else");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use contract::Code;
 use contract::lane::{LaneMessage, OrderMessage};
 use domain::{OrderStatus, ReservationId};
-use stock::{Reserve, Reserved};
+use stock::{Reserve, Reserved, StockError};
 use tokio::time::Instant;
 
 use super::accepted::Known;
@@ -23,15 +23,19 @@ pub(super) struct Purchase<'a> {
     quantity: u32,
 }
 
-/// A reservation made or found by this request. Whatever happens to the request, also its client
-/// going away, the ticket's place is remembered.
+/// A reservation that this request may have made. Whatever happens to the request, also its client going away or
+/// the store's answer getting lost, the ticket's place is remembered, unless it is known that it has none.
 struct Place<'a> {
     purchase: &'a Purchase<'a>,
     confirmed: bool,
+    has_none: bool,
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
+        if self.has_none {
+            return;
+        }
         let Purchase { gateway, sale, claims, quantity } = self.purchase;
         let known = Known { quantity: *quantity, slot: sale.slot, confirmed: self.confirmed };
         gateway.accepted.remember(claims.order, known);
@@ -46,8 +50,14 @@ impl<'a> Purchase<'a> {
     pub(super) async fn commit(&self) -> Answer {
         use Reserved::{AlreadyReserved, Finished, Overdue, Settled};
         let started = Instant::now();
+        let mut place = Place { purchase: self, confirmed: false, has_none: false };
         let outcome = self.gateway.stock.reserve(&self.reserve()).await;
         self.gateway.measures.reserved(started);
+        place.has_none = match &outcome {
+            Ok(reserved) => !matches!(reserved, Reserved::Reserved | AlreadyReserved),
+            // Without an answer it may be reserved all the same.
+            Err(error) => matches!(error, StockError::UnknownSale(_)),
+        };
         let reserved = match outcome {
             Ok(reserved) => reserved,
             Err(error) => {
@@ -59,7 +69,7 @@ impl<'a> Purchase<'a> {
             self.gateway.measures.continued.increment(1);
         }
         match reserved {
-            Reserved::Reserved | AlreadyReserved => self.publish(started).await,
+            Reserved::Reserved | AlreadyReserved => self.publish(&mut place, started).await,
             // Nothing is published for an overdue one. If its message went out before, its order may still come; if
             // not, its fence will close it: either way the ledger will know.
             Overdue | Settled | Finished => self.ledger_says(UNAVAILABLE).await,
@@ -86,8 +96,7 @@ impl<'a> Purchase<'a> {
     ///
     /// The bound counts from before the reservation was asked for: the store's word that the ticket still lives is
     /// no newer than that, however long this process stood still since.
-    async fn publish(&self, asked: Instant) -> Answer {
-        let mut place = Place { purchase: self, confirmed: false };
+    async fn publish(&self, place: &mut Place<'_>, asked: Instant) -> Answer {
         let started = Instant::now();
         let (queue, until) = (&*self.gateway.queue, asked + self.gateway.publish_wait);
         let confirmed = publish::is_confirmed(queue, &self.message(), until).await;

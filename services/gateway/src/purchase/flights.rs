@@ -59,6 +59,11 @@ impl Flights {
         self.shard(order).lock().contains_key(&order)
     }
 
+    /// Joins the order's flight, if there is one.
+    pub fn follow(&self, order: OrderId) -> Option<Follow> {
+        self.shard(order).lock().get(&order).map(|flight| Follow(flight.clone()))
+    }
+
     /// Joins the order's flight, or begins one.
     pub fn board(&self, order: OrderId, quantity: i64) -> Boarding<'_> {
         let shard = self.shard(order);

@@ -2,7 +2,7 @@
 
 use contract::Code;
 use contract::api::PlaceOrder;
-use domain::{BuyerId, SaleState};
+use domain::{BuyerId, SaleState, UnixMillis};
 use service_kit::http::{ApiError, Incoming};
 
 use super::accepted::Known;
@@ -53,7 +53,13 @@ struct Request<'a> {
 
 impl Request<'_> {
     async fn answer(self, is_under_way: bool) -> Result<Answer, Answer> {
-        if is_under_way { self.again().await } else { self.afresh().await }
+        if is_under_way {
+            if let Some(answer) = self.again().await? {
+                return Ok(answer);
+            }
+            self.hold_flag()?;
+        }
+        self.afresh().await
     }
 
     /// Whether this gateway has accepted the ticket, or works on it right now.
@@ -70,19 +76,40 @@ impl Request<'_> {
         self.known().filter(|known| known.confirmed)
     }
 
-    /// The same answer as before, whatever the sale's state and however many ask; only who asks is
-    /// checked.
-    async fn again(&self) -> Result<Answer, Answer> {
+    /// The same answer as before, whatever the sale's state and however many ask; only who asks is checked.
+    /// It does no work of its own, and so passes no limits: `None` if there is work to do after all.
+    async fn again(&self) -> Result<Option<Answer>, Answer> {
         let buyer = self.gateway.identify(self.caller)?;
         let claims = self.believe(&buyer)?;
-        self.fly(claims).await
+        if self.confirmed().is_none()
+            && let Some(flight) = self.gateway.flights.follow(claims.order)
+        {
+            let is_for_this = flight.is_for(self.quantity);
+            if let Some(answer) = flight.landed().await.filter(|_| is_for_this) {
+                return Ok(Some(answer));
+            }
+        }
+        match self.confirmed() {
+            Some(known) => self.present(&claims, known).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Refuses what finds the sale sold out.
     fn hold_flag(&self) -> Result<(), Refusal> {
-        // A place held since an unconfirmed publish is worth more than what the flag says.
-        let holds_a_place = self.known().is_some();
-        if self.sale.is_sold_out() && !holds_a_place { Err(Refusal::new(Code::SoldOut)) } else { Ok(()) }
+        // A place held since an unconfirmed publish is worth more than what the flag says. So is a ticket that has
+        // run out: this gateway may have accepted it and forgotten it since, and it reserves nothing any more.
+        let may_have_an_order =
+            || self.known().is_some() || self.presented.as_ref().is_some_and(|t| t.has_run_out(self.now()));
+        if self.sale.is_sold_out() && !may_have_an_order() {
+            return Err(Refusal::new(Code::SoldOut));
+        }
+        Ok(())
+    }
+
+    /// The stock store's time as far as it is known here: tickets end by it.
+    fn now(&self) -> UnixMillis {
+        self.sale.store_now().unwrap_or_else(|| self.gateway.clock.now())
     }
 
     async fn afresh(&self) -> Result<Answer, Answer> {
@@ -94,7 +121,8 @@ impl Request<'_> {
         let buyer = gateway.identify(self.caller).map_err(or_closed)?;
         if let Err(refusal) = gateway.hold_buyer_limit(self.caller, sale, &buyer) {
             // Its twin may have taken off since it was looked for.
-            return if self.is_under_way() { self.again().await } else { Err(refusal.into()) };
+            let again = if self.is_under_way() { self.again().await? } else { None };
+            return again.ok_or(refusal.into());
         }
         let claims = self.believe(&buyer).map_err(or_closed)?;
         let question = gateway.decisions.question(sale, &buyer, claims.order, self.quantity);
@@ -149,6 +177,7 @@ impl Request<'_> {
         if i64::from(known.quantity) != self.quantity {
             return Err(Refusal::new(Code::TicketMismatch).into());
         }
+        let _share = self.gateway.shares.take(&claims.buyer)?;
         let status = self.gateway.accepted_status(self.sale, claims.order).await?;
         Ok(Answer::Accepted { order: claims.order, status })
     }

@@ -40,9 +40,10 @@ async fn issue_new(
     }
     let buyer = gateway.identify(caller)?;
     gateway.hold_buyer_limit(caller, sale, &buyer)?;
+    // A proof is spent when it is shown: what can be refused without it comes first.
+    gateway.hold_high_water(sale)?;
     gateway.hold_entry(caller, sale, &buyer, body).await?;
     gateway.hold_sale_limit(caller, sale)?;
-    gateway.hold_high_water(sale)?;
     let claims = Claims {
         order: OrderId::mint(view.now, random().map_err(service_kit::http::ApiError::internal)?),
         sale: sale.id.clone(),

@@ -19,8 +19,10 @@ use crate::gateway::Gateway;
 use crate::status::not_found;
 use crate::watchers::Watch;
 
-/// How long a stream waits for news before it looks by itself: events may be missed.
-const LOOK_EVERY_MS: u64 = 1000;
+/// How long a stream waits for news before it looks by itself: events may be missed. Each time twice as long, up to
+/// the longest: thousands who are about to pay must not ask the ledger every second.
+const LOOK_AGAIN_MS: u64 = 1_000;
+const LOOK_AGAIN_MS_MAX: u64 = 15_000;
 /// Between two comments on a silent stream.
 const KEEP_ALIVE_S: u64 = 15;
 
@@ -64,6 +66,7 @@ impl Watcher {
         if self.told.as_ref().is_some_and(|order| order.status.is_terminal()) {
             return None;
         }
+        let mut pause_ms = LOOK_AGAIN_MS;
         while self.next.is_none() {
             let news = self.watch.news();
             self.look().await;
@@ -71,8 +74,10 @@ impl Watcher {
                 break;
             }
             tokio::select! {
-                () = news => {}
-                () = tokio::time::sleep(Duration::from_millis(LOOK_EVERY_MS)) => {}
+                () = news => pause_ms = LOOK_AGAIN_MS,
+                () = tokio::time::sleep(Duration::from_millis(pause_ms)) => {
+                    pause_ms = (pause_ms * 2).min(LOOK_AGAIN_MS_MAX);
+                }
                 () = self.gateway.stopping.cancelled() => return None,
             }
         }

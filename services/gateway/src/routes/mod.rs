@@ -28,6 +28,9 @@ use crate::gateway::Gateway;
 
 use openapi::{Operation, op};
 
+/// Where the payment provider tells.
+pub(crate) const WEBHOOK_PATH: &str = "/api/v1/payments/webhook";
+
 const HTML: &[&str] = &["text/html"];
 const STREAM: &[&str] = &["text/event-stream"];
 
@@ -138,7 +141,7 @@ fn acts() -> Vec<Route> {
             post(orders::cancel),
             act("cancelOrder", "Cancels the order.", "Order"),
         ),
-        ("/api/v1/payments/webhook", post(payments::webhook), vec![webhook]),
+        (WEBHOOK_PATH, post(payments::webhook), vec![webhook]),
         ("/pay/{reference}", get(pay::page).post(pay::act), vec![pay, paid]),
     ]
 }

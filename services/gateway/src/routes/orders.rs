@@ -4,7 +4,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use contract::Code;
-use domain::{BuyerId, OrderId};
+use domain::{BuyerId, OrderId, OrderStatus};
 use service_kit::http::ApiError;
 
 use super::{Buyer, Segment, Shared};
@@ -64,10 +64,9 @@ pub(super) async fn payment(
     Segment(id): Segment,
 ) -> Result<Response, ApiError> {
     let order = id.parse().map_err(|_| not_found())?;
-    match gateway.upstream.pay(order, &buyer).await {
-        Ok(started) => Ok(json(StatusCode::OK, &started)),
-        Err(error) => Err(or_queued(&gateway, &buyer, order, error, Code::NotPayable).await),
-    }
+    let pay = || gateway.upstream.pay(order, &buyer);
+    let started = once_it_is_there(&gateway, &buyer, order, Code::NotPayable, pay).await?;
+    Ok(json(StatusCode::OK, &started))
 }
 
 /// `POST /api/v1/orders/{id}/cancel`
@@ -77,28 +76,31 @@ pub(super) async fn cancel(
     Segment(id): Segment,
 ) -> Result<Response, ApiError> {
     let order = id.parse().map_err(|_| not_found())?;
-    match gateway.upstream.cancel(order, &buyer).await {
-        Ok(order) => Ok(json(StatusCode::OK, &order)),
-        Err(error) => Err(or_queued(&gateway, &buyer, order, error, Code::NotCancellable).await),
-    }
+    let cancel = || gateway.upstream.cancel(order, &buyer);
+    let cancelled = once_it_is_there(&gateway, &buyer, order, Code::NotCancellable, cancel).await?;
+    Ok(json(StatusCode::OK, &cancelled))
 }
 
-/// The order service knows no queued orders: one that is still queued is not yet, rather than not found.
-async fn or_queued(
+/// Acts on an order's row. The order service knows no queued orders: one that is still queued is refused as
+/// `not_yet` rather than not found, and one whose row came in the meantime is acted on.
+async fn once_it_is_there<T, F>(
     gateway: &Gateway,
     buyer: &BuyerId,
     order: OrderId,
-    error: ApiError,
     not_yet: Code,
-) -> ApiError {
-    if error.code != Code::OrderNotFound {
-        return error;
+    act: impl Fn() -> F,
+) -> Result<T, ApiError>
+where
+    F: Future<Output = Result<T, ApiError>>,
+{
+    match act().await {
+        Err(error) if error.code == Code::OrderNotFound => {}
+        done => return done,
     }
-    match gateway.is_queued(buyer, order).await {
-        Ok(true) => ApiError::new(not_yet, "The order is still queued."),
-        Ok(false) => error,
-        Err(unavailable) => unavailable,
+    if gateway.order_of(buyer, order).await?.status == OrderStatus::Queued {
+        return Err(ApiError::new(not_yet, "The order is still queued."));
     }
+    act().await
 }
 
 #[cfg(test)]

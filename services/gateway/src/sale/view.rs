@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
+use domain::UnixMillis;
 use stock::{SaleView, StockError, StockStore};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -55,6 +56,15 @@ impl Sale {
         };
         let view = seen.outcome.as_ref().map_err(Clone::clone)?;
         Ok(seen.gate.get_or_init(|| super::gate(self, view)).clone())
+    }
+
+    /// The stock store's clock, going on from when it was last seen; `None` if it never was.
+    #[must_use]
+    pub fn store_now(&self) -> Option<UnixMillis> {
+        let seen = self.views.last.load();
+        let seen = seen.as_ref()?;
+        let since = i64::try_from(seen.at.elapsed().as_millis()).unwrap_or(i64::MAX);
+        seen.outcome.as_ref().ok().map(|view| view.now.plus(since))
     }
 
     /// What was seen so far does not count any more.

@@ -115,6 +115,12 @@ impl Presented {
         self.order
     }
 
+    /// Whether its time is over. Not believed either.
+    #[must_use]
+    pub fn has_run_out(&self, now: UnixMillis) -> bool {
+        now >= self.expires_at
+    }
+
     /// Checks the signature.
     ///
     /// # Errors

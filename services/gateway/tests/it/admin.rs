@@ -24,6 +24,7 @@ async fn only_the_operators_token_opens_it_and_health_is_open() {
     app.admin.get("/readyz", None).await.ok(200);
     let metrics = app.admin.get("/metrics", None).await.ok(200);
     assert!(String::from_utf8_lossy(&metrics.body).contains("gateway_purchase_granted_total"));
+    app.admin.post("/healthz", None, &json!({})).await.refused("method_not_allowed");
     for path in ["/healthz", "/metrics", "/admin/v1/sales"] {
         app.public.get(path, TOKEN).await.refused("not_found");
     }
@@ -45,6 +46,16 @@ async fn sales_are_inventorys() {
         let shown = app.admin.get(&format!("/admin/v1/sales{suffix}"), TOKEN).await.ok(200).json();
         assert_eq!(shown["uri"], format!("/internal/v1/admin/sales{suffix}"));
     }
+    // A sale may be called like an action.
+    for action in ["pause", "resume", "end", "restock"] {
+        let path = format!("/admin/v1/sales/{action}/{action}");
+        let done = post(&path, json!({ "quantity": 1 })).await.ok(200).json();
+        assert_eq!(done["uri"], format!("/internal/v1/admin/sales/{action}/{action}"));
+    }
+    let shown = app.admin.get("/admin/v1/sales/ledger/ledger", TOKEN).await.ok(200).json();
+    assert_eq!(shown["uri"], "/internal/v1/admin/sales/ledger/ledger");
+    let shown = app.admin.get("/admin/v1/sales/sale%2D1", TOKEN).await.ok(200).json();
+    assert_eq!(shown["uri"], "/internal/v1/admin/sales/sale-1");
     let mut headers = crate::support::http::authorized(TOKEN);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert("idempotency-key", HeaderValue::from_static("key-1"));

@@ -198,3 +198,25 @@ async fn a_forged_chain_from_an_untrusted_peer_counts_for_nothing() {
         assert_eq!(answer.status.as_u16(), status, "{chain}");
     }
 }
+
+#[tokio::test]
+async fn files_and_webhooks_count_against_nobody_and_only_pages_get_a_page() {
+    let settings = vec![("SECKILL_ADDRESS_LIMIT", "1/3600")];
+    let app = App::with(Options { settings, ..Options::default() }).await;
+    let html = async |path: &str| {
+        let mut headers = authorized(None);
+        headers.insert("accept", HeaderValue::from_static("text/html,*/*;q=0.8"));
+        app.public.send(Method::GET, path, headers, &[]).await
+    };
+    html("/").await.ok(200);
+    for _ in 0..30 {
+        app.public.get("/assets/css/shop.css", None).await.ok(200);
+        app.public.post("/api/v1/payments/webhook", None, &json!({})).await.refused("bad_signature");
+    }
+    let busy = html("/").await.ok(503);
+    assert_eq!(
+        (busy.header("retry-after"), busy.header("content-type")),
+        (Some("1"), Some("text/html; charset=utf-8"))
+    );
+    html("/api/v1/sales").await.refused("rate_limited");
+}

@@ -173,3 +173,30 @@ async fn streams_are_capped() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_order_is_looked_for_in_the_sales_that_were_open_when_it_was_made() {
+    let app = App::start().await;
+    let (_, order) = app.buy("alice").await;
+    // The sale has ended long ago, the lane is long, and whoever accepted the order is gone.
+    app.clock.advance(3 * 3_600_000 - 1_000);
+    let other = app.beside(0).await;
+    assert_eq!(status(&other, "alice", order).await.ok(200).json()["status"], "queued");
+    let before_all_sales = OrderId::mint(UnixMillis(NOW - 2 * 3_600_000), [7; 10]);
+    status(&other, "alice", before_all_sales).await.refused("order_not_found");
+    app.stock.inner.lose_everything();
+    status(&other, "alice", order).await.refused("unavailable");
+}
+
+#[tokio::test]
+async fn an_act_that_meets_the_rows_arrival_is_done() {
+    let app = App::start().await;
+    let (_, order) = app.buy("alice").await;
+    let token = app.token("alice");
+    // Its row comes right after the order service has said that there is none.
+    app.behind.comes_late.lock().insert(order);
+    app.settle(order, "alice", OrderStatus::PendingPayment).await;
+    app.public.post(&format!("/api/v1/orders/{order}/payment"), Some(&token), &json!({})).await.ok(200);
+    app.behind.comes_late.lock().insert(order);
+    app.public.post(&format!("/api/v1/orders/{order}/cancel"), Some(&token), &json!({})).await.ok(200);
+}

@@ -241,3 +241,63 @@ async fn a_client_that_goes_away_leaves_a_ticket_that_still_works() {
     app.order("alice", &ticket, 1).await.ok(202);
     assert_eq!(app.reservations(), 1);
 }
+
+#[tokio::test]
+async fn a_reservation_whose_answer_was_lost_keeps_its_place() {
+    let app = App::with(Options { stock: 1, ..Options::default() }).await;
+    let (ticket, _) = app.ticket("alice").await;
+    app.stock.loses_answer.store(true, std::sync::atomic::Ordering::SeqCst);
+    app.order("alice", &ticket, 1).await.refused("unavailable");
+    app.broadcast(1, 50, SaleNews::SoldOut);
+    until("the flag", async || (app.order("bob", "x", 1).await.status == 409).then_some(())).await;
+    app.order("alice", &ticket, 1).await.ok(202);
+    assert_eq!(app.reservations(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_waited_for_a_flight_that_failed_passes_the_limits_before_doing_its_work() {
+    let settings = vec![("SECKILL_PUBLISH_WAIT_MS", "60000"), ("SECKILL_BUYER_LIMIT", "2/3600")];
+    let app = Arc::new(App::with(Options { settings, ..Options::default() }).await);
+    app.queue.gate.forget_permits(usize::MAX);
+    app.queue.fates.lock().extend([Fate::Full]);
+    let (ticket, _) = app.ticket("alice").await;
+    let place = |quantity| {
+        let (app, ticket) = (app.clone(), ticket.clone());
+        tokio::spawn(async move { app.order("alice", &ticket, quantity).await })
+    };
+    let first = place(1);
+    until("the first", async || (app.reservations() == 1).then_some(())).await;
+    // The ticket and the first order were all that alice may ask for. These find it in flight; should one come when it
+    // has landed, it is limited like any other.
+    let others: Vec<_> = (0..20).map(|_| place(2)).collect();
+    for _ in 0..20 {
+        app.public.get("/api/v1/sales", None).await.ok(200);
+    }
+    app.queue.gate.add_permits(50);
+    first.await.unwrap().refused("unavailable");
+    for other in others {
+        other.await.unwrap().refused("rate_limited");
+    }
+    assert_eq!(
+        app.stock.reserves.load(std::sync::atomic::Ordering::SeqCst),
+        1,
+        "nobody else asked the store"
+    );
+}
+
+#[tokio::test]
+async fn a_ticket_that_has_run_out_is_asked_about_although_the_sale_is_sold_out() {
+    let app = App::with(Options { stock: 1, ..Options::default() }).await;
+    let (ticket, order) = app.buy("alice").await;
+    app.settle(order, "alice", OrderStatus::Paid).await;
+    // A gateway that knows nothing of it: another one, or the same some time later.
+    let other = app.beside(0).await;
+    other.broadcast(1, 50, SaleNews::SoldOut);
+    until("the flag", async || (other.ticket_answer("bob").await.status == 409).then_some(())).await;
+    other.order("alice", &ticket, 1).await.refused("sold_out");
+    app.clock.advance(61_000);
+    let told = until("its 202", async || {
+        Some(other.order("alice", &ticket, 1).await).filter(|answer| answer.status == 202)
+    });
+    assert_eq!(told.await.json()["status"], "paid");
+}

@@ -14,10 +14,13 @@ use tokio::time::sleep;
 use super::App;
 use super::ledger::agree;
 
-/// A disagreement counts once both sides have stood still for this long.
-const STILL_MS: u64 = 300;
-/// Looks at a sale at most; one that never stands still is under way.
-const LOOKS_MAX: u32 = 10;
+/// Between two looks at a sale whose sides disagree.
+const LOOK_EVERY_MS: u64 = 300;
+/// A disagreement counts once both sides have stood still for so many looks: longer than the outbox relay ever rests
+/// between two attempts (2 s).
+const STILL_LOOKS: u32 = 9;
+/// Looks at a sale at most; one that does not stand still is under way.
+const LOOKS_MAX: u32 = 20;
 
 /// `GET /internal/v1/audit`.
 pub(super) async fn audit(State(app): State<App>) -> Result<Json<Audit>, ApiError> {
@@ -29,7 +32,7 @@ pub(super) async fn audit(State(app): State<App>) -> Result<Json<Audit>, ApiErro
 }
 
 async fn examine(app: &App, sale: &SaleId) -> Result<Vec<Finding>, ApiError> {
-    let mut before = None;
+    let (mut before, mut still) = (None, 0);
     for _ in 0..LOOKS_MAX {
         let (Some(allocation), snapshot) = app.keeper.both_sides(sale).await? else {
             return Ok(Vec::new());
@@ -40,11 +43,13 @@ async fn examine(app: &App, sale: &SaleId) -> Result<Vec<Finding>, ApiError> {
             return Ok(over_total(sale, &allocation));
         }
         let now = (allocation.clone(), snapshot.reserved, snapshot.settled, snapshot.free);
-        if before.as_ref() == Some(&now) && snapshot.reserved == 0 && app.keeper.is_idle(sale).await {
+        let stands_still = before.as_ref() == Some(&now) && snapshot.reserved == 0;
+        still = if stands_still && app.keeper.is_idle(sale).await { still + 1 } else { 0 };
+        if still >= STILL_LOOKS {
             return Ok(disagreement(sale, &allocation, &snapshot));
         }
         before = Some(now);
-        sleep(Duration::from_millis(STILL_MS)).await;
+        sleep(Duration::from_millis(LOOK_EVERY_MS)).await;
     }
     Ok(Vec::new())
 }

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use contract::Code;
+use contract::events::SaleNews;
 use contract::internal::{LateOutcome, LateReservation};
 use domain::ReservationId;
 use service_kit::http::{ApiError, StrictJson};
@@ -20,6 +21,16 @@ pub(super) async fn create(
         Ok(view) => view,
         Err(error) => return unanswered(&error),
     };
+    // The order has expired, so the units it held are to go back; the event that says so may not have come yet. They
+    // may be the very units that are asked for.
+    let first = ReservationId::first(wanted.order_id);
+    match stock.release(&wanted.sale, first).await {
+        Ok(released) if released.from_zero => {
+            app.keeper.broadcast(&wanted.sale, released.change, SaleNews::Available).await;
+        }
+        Ok(_) => {}
+        Err(error) => return unanswered(&error),
+    }
     let fence_age_ms = i64::try_from(app.keeper.fence_age.as_millis()).unwrap_or(i64::MAX);
     let request = Reserve {
         sale: wanted.sale,

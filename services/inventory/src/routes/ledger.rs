@@ -35,7 +35,7 @@ fn side_by_side(allocation: &AllocationView, snapshot: Option<&Snapshot>) -> Led
 }
 
 /// I3, for this moment.
-pub(super) fn agree(allocation: &AllocationView, snapshot: &Snapshot) -> bool {
+pub(crate) fn agree(allocation: &AllocationView, snapshot: &Snapshot) -> bool {
     let units = u64::from(snapshot.free) + u64::from(snapshot.reserved) + u64::from(snapshot.settled);
     snapshot.view.epoch == allocation.epoch
         && snapshot.total == allocation.total

@@ -14,6 +14,7 @@ use contract::Code;
 use domain::SaleId;
 use service_kit::http::{ApiError, problem_fallbacks};
 
+pub(crate) use self::ledger::agree;
 use crate::keeper::Keeper;
 use crate::sale_store::SaleStoreError;
 

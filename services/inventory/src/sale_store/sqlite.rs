@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{Clock, Money, SaleId, SaleTerms, UnixMillis};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{Row, SqlitePool};
 
 use super::{
@@ -34,7 +32,7 @@ impl SqliteSales {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_millis(BUSY_WAIT_MS_MAX))
             .pragma("cache_size", "-512");
-        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS_MAX).connect_with(options).await?;
+        let pool = parts::sqlite_pool().max_connections(CONNECTIONS_MAX).connect_with(options).await?;
         let mut migrator = sqlx::migrate!("migrations/sqlite");
         // The order service may share the file; each keeps its own record of migrations.
         migrator.dangerous_set_table_name("inventory_migrations");

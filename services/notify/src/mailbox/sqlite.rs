@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use contract::events::{Channel, Notice, Priority};
 use domain::{BuyerId, UnixMillis};
 use serde::Serialize;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Row, SqlitePool};
 
 use super::{Mailbox, MailboxError, NOTICES_MAX};
@@ -40,7 +40,7 @@ impl SqliteMailbox {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_millis(BUSY_WAIT_MS_MAX))
             .pragma("cache_size", "-1024");
-        let pool = SqlitePoolOptions::new().max_connections(2).connect_with(options).await?;
+        let pool = parts::sqlite_pool().max_connections(2).connect_with(options).await?;
         let mut migrator = sqlx::migrate!("migrations/sqlite");
         migrator.dangerous_set_table_name("notify_migrations");
         migrator.run(&pool).await.map_err(|e| MailboxError(e.to_string()))?;

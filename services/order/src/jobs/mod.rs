@@ -4,6 +4,7 @@
 mod late;
 mod refunds;
 mod timeout;
+mod unheard;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +14,17 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::order_store::StoreError;
+use crate::payment::{ChargeStatus, PaymentProvider};
 use crate::{Config, Dependencies};
 
 /// Between two rounds of the refund and late-payment jobs, in milliseconds.
 const MONEY_EVERY_MS: u64 = 250;
+/// Between two rounds of the job that asks about payments nobody told the end of, in milliseconds.
+const UNHEARD_EVERY_MS: u64 = 1_000;
+/// How long the payment provider may take to answer, in milliseconds.
+const ANSWER_WAIT_MS_MAX: u64 = 2_000;
+/// How long it may take to pay back, in milliseconds.
+const REFUND_WAIT_MS_MAX: u64 = 10_000;
 
 /// A job's round.
 #[async_trait]
@@ -40,13 +48,21 @@ pub(crate) fn spawn(
     tasks.spawn(run(timeout, config.expire_every, shutdown.clone()));
     let refunds = refunds::Refunds { store: store.clone(), provider: provider.clone() };
     tasks.spawn(run(refunds, money_every, shutdown.clone()));
+    let unheard = unheard::UnheardPayments { store: store.clone(), provider: provider.clone() };
+    tasks.spawn(run(unheard, Duration::from_millis(UNHEARD_EVERY_MS), shutdown.clone()));
     let late = late::LatePayments { store: store.clone(), stock: Arc::clone(&deps.late_stock) };
     tasks.spawn(run(late, money_every, shutdown.clone()));
 }
 
 async fn run<J: Job>(mut job: J, every: Duration, shutdown: CancellationToken) {
     loop {
-        let more = match job.round().await {
+        // Cut short by a stop: every step is one transaction, and comes again.
+        let round = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            round = job.round() => round,
+        };
+        let more = match round {
             Ok(more) => more,
             Err(error) => {
                 tracing::warn!(job = J::NAME, %error, "a round failed; it comes again");
@@ -60,6 +76,19 @@ async fn run<J: Job>(mut job: J, every: Duration, shutdown: CancellationToken) {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(every) => {}
         }
+    }
+}
+
+/// What the provider says of a payment; `None` if it does not answer in time.
+async fn ask(provider: &dyn PaymentProvider, reference: &str) -> Option<ChargeStatus> {
+    let bound = Duration::from_millis(ANSWER_WAIT_MS_MAX);
+    match tokio::time::timeout(bound, provider.status(reference)).await {
+        Ok(Ok(status)) => Some(status),
+        Ok(Err(error)) => {
+            tracing::debug!(reference, %error, "the provider does not say what became of a payment");
+            None
+        }
+        Err(_) => None,
     }
 }
 

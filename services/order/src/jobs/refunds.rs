@@ -2,12 +2,13 @@
 //! given up: it is somebody's money.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Job, backoff};
+use super::{Job, REFUND_WAIT_MS_MAX, backoff};
 use crate::order_store::{OrderStore, StoreError};
-use crate::payment::PaymentProvider;
+use crate::payment::{PaymentProvider, ProviderError};
 
 /// Refunds of one round.
 const ROUND_REFUNDS: u32 = 64;
@@ -31,7 +32,10 @@ impl Job for Refunds {
         let work = self.store.refund_work(ROUND_REFUNDS).await?;
         let full = work.len() >= ROUND_REFUNDS as usize;
         for refund in work {
-            match self.provider.refund(&refund.reference, refund.amount_cents, &refund.currency).await {
+            let bound = Duration::from_millis(REFUND_WAIT_MS_MAX);
+            let paid_back = self.provider.refund(&refund.charge, refund.amount_cents, &refund.currency);
+            let too_late = |_| Err(ProviderError("it took too long".into()));
+            match tokio::time::timeout(bound, paid_back).await.unwrap_or_else(too_late) {
                 Ok(()) => self.store.refund_done(&refund.reference).await?,
                 Err(error) => {
                     if refund.attempts >= ALARM_ATTEMPTS {

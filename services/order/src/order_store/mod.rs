@@ -21,7 +21,7 @@ pub use postgres::PostgresStore;
 pub use records::{
     AllocationRecord, BatchOutcome, Cancelled, Capture, CaptureOutcome, Charge, LateCommit, LateWork,
     OrderHistory, OrderRecord, OutboxRow, Overdue, PaymentBegun, PaymentFailure, Provenance, RefundWork,
-    Refunded,
+    Refunded, Unheard, UnheardFate,
 };
 pub use sqlite::{SqliteOptions, SqliteStore};
 
@@ -108,6 +108,11 @@ pub trait OrderStore: Send + Sync {
     async fn overdue(&self, limit: u32) -> Result<Vec<Overdue>, StoreError>;
     /// Expires those that are still unpaid and overdue; answers how many.
     async fn expire(&self, ids: &[OrderId]) -> Result<u64, StoreError>;
+
+    /// Payments that the provider is to be asked about, because their order is past paying and nobody told their end.
+    async fn unheard(&self, limit: u32) -> Result<Vec<Unheard>, StoreError>;
+    /// What came of asking about an unheard payment; nothing if its end has become known meanwhile.
+    async fn decide_unheard(&self, reference: &str, fate: UnheardFate) -> Result<(), StoreError>;
 
     /// Late payments whose next attempt is due.
     async fn late_work(&self, limit: u32) -> Result<Vec<LateWork>, StoreError>;

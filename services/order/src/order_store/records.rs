@@ -128,9 +128,10 @@ pub enum Provenance {
         /// Unique per event.
         event_id: String,
     },
-    /// The timeout job asked before expiring the order. The order may be paid past its time: it still
-    /// holds its units, and the capture came before anybody expired it.
-    AskedAtDeadline,
+    /// The provider was asked: before the order is expired, or when nobody had told the end of a payment. An order that
+    /// is still unpaid may be paid past its time: it still holds its units, and the capture came before anybody
+    /// expired it.
+    Asked,
 }
 
 /// Money that a provider has captured.
@@ -198,6 +199,28 @@ pub struct Overdue {
     pub reference: Option<String>,
 }
 
+/// A payment of an order that can no longer be paid, and of which nobody has told the end: a webhook may be lost.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unheard {
+    /// The payment.
+    pub reference: String,
+    /// The order it was started for.
+    pub order: OrderId,
+    /// How often the provider was asked so far.
+    pub asks: u32,
+}
+
+/// What is done about an unheard payment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UnheardFate {
+    /// The provider says that it came to nothing.
+    Failed,
+    /// The provider is asked again after so many milliseconds.
+    AskIn(i64),
+    /// It is asked no more. A webhook is still believed.
+    GiveUp,
+}
+
 /// A late payment that looks for units.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LateWork {
@@ -229,6 +252,8 @@ pub enum LateCommit {
 pub struct RefundWork {
     /// The payment to pay back.
     pub reference: String,
+    /// The provider's name of it: mostly the same.
+    pub charge: String,
     /// Minor units.
     pub amount_cents: i64,
     /// As the provider said it.

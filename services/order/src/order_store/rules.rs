@@ -83,3 +83,7 @@ pub(super) fn kind_about(order: &OrderRecord, reservation: ReservationId) -> Eve
         EventKind::OrderExpired
     }
 }
+
+/// How long after its order's time to pay a payment that nobody told the end of is first asked about, in milliseconds:
+/// its webhook may still be on its way.
+pub(super) const UNHEARD_AFTER_MS: i64 = 5_000;

@@ -37,6 +37,7 @@ pub trait PaymentProvider: Send + Sync {
     async fn open(&self, charge: &Charge) -> Result<String, ProviderError>;
     /// What became of a charge.
     async fn status(&self, reference: &str) -> Result<ChargeStatus, ProviderError>;
-    /// Pays a captured payment back, once however often it is asked.
+    /// Pays a capture back: this much of this charge, once however often it is asked. A charge that was captured twice,
+    /// with different money, is paid back twice.
     async fn refund(&self, reference: &str, amount_cents: i64, currency: &str) -> Result<(), ProviderError>;
 }

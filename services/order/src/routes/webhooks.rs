@@ -48,6 +48,9 @@ fn parse(body: &[u8]) -> Result<WebhookEvent, String> {
     if texts.iter().any(|text| text.is_empty() || text.len() > TEXT_LEN_MAX) {
         return Err(format!("Texts must have 1 to {TEXT_LEN_MAX} bytes."));
     }
+    if texts.iter().any(|text| text.contains(char::is_control)) {
+        return Err("Texts must have no control characters.".into());
+    }
     if event.amount_cents < 0 {
         return Err("amount_cents must be 0 or more.".into());
     }

@@ -258,7 +258,8 @@ impl App {
         let body = format!("action={action}").into();
         let reply = self.open.send(Method::POST, pay_page, headers, body).await.unwrap();
         assert_eq!(reply.status, StatusCode::SEE_OTHER);
-        assert_eq!(reply.headers[header::LOCATION], "/s/lamp");
+        let back = if action == "fail" { "/s/lamp#payment=failed" } else { "/s/lamp" };
+        assert_eq!(reply.headers[header::LOCATION], back);
     }
 }
 

@@ -86,3 +86,71 @@ async fn an_unreachable_provider_delays_an_expiry_for_a_bounded_time() {
     assert_eq!(app.store.overdue(1).await.unwrap(), []);
     app.end().await;
 }
+
+#[tokio::test]
+async fn money_of_an_order_that_was_cancelled_is_found_though_no_webhook_told_of_it() {
+    let app = App::start(Wishes { webhooks_lost: true, ..Wishes::default() }).await;
+    app.put_sale(1, 1).await;
+    app.place(1, "ada").await;
+    let paid = begin(&app, 1, "ada").await;
+    app.press(&paid.payment_url, "succeed").await;
+    let path = format!("/internal/v1/orders/{}/cancel", id(1));
+    let _: contract::api::Order =
+        app.http.call(Method::POST, &path, &OnBehalfOf { buyer: buyer("ada") }).await.unwrap();
+    app.pass_deadline();
+    app.pass(60_000);
+    until("the money goes back", async || {
+        let history = app.store.order_history(id(1)).await.unwrap().unwrap();
+        history.refunds.iter().any(|refund| refund.status == "done")
+    })
+    .await;
+    assert_eq!(app.status(1).await, Some(OrderStatus::Cancelled));
+    app.end().await;
+}
+
+/// A provider that takes every question and answers none.
+#[derive(Default)]
+struct Silent {
+    /// Questions that were given up.
+    given_up: Arc<AtomicU32>,
+}
+
+/// A question that nobody answers.
+struct Question(Arc<AtomicU32>);
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl PaymentProvider for Silent {
+    async fn open(&self, charge: &Charge) -> Result<String, ProviderError> {
+        Ok(format!("/pay/{}", charge.reference))
+    }
+
+    async fn status(&self, _: &str) -> Result<ChargeStatus, ProviderError> {
+        let _question = Question(self.given_up.clone());
+        std::future::pending().await
+    }
+
+    async fn refund(&self, _: &str, _: i64, _: &str) -> Result<(), ProviderError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_is_silent_keeps_only_what_it_was_asked_about() {
+    let provider = Arc::new(Silent::default());
+    let app = App::start(Wishes { provider: Some(provider.clone()), ..Wishes::default() }).await;
+    app.put_sale(2, 1).await;
+    app.place(1, "ada").await;
+    app.place(2, "bob").await;
+    begin(&app, 1, "ada").await;
+    app.pass_deadline();
+    app.until_status(2, OrderStatus::Expired).await;
+    assert_eq!(provider.given_up.load(Ordering::SeqCst), 0, "bob's order waited for no answer about ada's");
+    assert_eq!(app.status(1).await, Some(OrderStatus::PendingPayment));
+    app.end().await;
+}

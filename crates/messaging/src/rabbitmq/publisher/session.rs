@@ -82,6 +82,10 @@ impl<'a> Session<'a> {
             if drained && self.fates.is_empty() {
                 return End::Closed;
             }
+            // The broker closes a channel for a mistake, such as an exchange that is gone, and leaves the connection.
+            if !self.channel.status().connected() {
+                return End::Distrusted("the broker closed it".into());
+            }
             let is_blocked = blocked.borrow().is_some();
             let room = if is_blocked { REFUSED_AT_ONCE_MAX } else { self.task.window - self.sent.len() };
             tokio::select! {

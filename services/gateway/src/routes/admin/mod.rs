@@ -33,11 +33,11 @@ pub(crate) fn router(gateway: &Arc<Gateway>, token: &Secret, health: &Health, me
     let api = Router::new()
         .route("/admin/v1/sales", get(sales::list).post(sales::create))
         .route("/admin/v1/sales/{id}", get(sales::one).patch(sales::change))
-        .route("/admin/v1/sales/{id}/pause", post(sales::act))
-        .route("/admin/v1/sales/{id}/resume", post(sales::act))
-        .route("/admin/v1/sales/{id}/end", post(sales::act))
-        .route("/admin/v1/sales/{id}/restock", post(sales::change))
-        .route("/admin/v1/sales/{id}/ledger", get(sales::one))
+        .route("/admin/v1/sales/{id}/pause", post(sales::pause))
+        .route("/admin/v1/sales/{id}/resume", post(sales::resume))
+        .route("/admin/v1/sales/{id}/end", post(sales::end))
+        .route("/admin/v1/sales/{id}/restock", post(sales::restock))
+        .route("/admin/v1/sales/{id}/ledger", get(sales::ledger))
         .route("/admin/v1/orders/{id}", get(orders::one))
         .route("/admin/v1/orders/{id}/refund", post(orders::refund))
         .route("/admin/v1/audit", get(audit))
@@ -50,7 +50,7 @@ pub(crate) fn router(gateway: &Arc<Gateway>, token: &Secret, health: &Health, me
         .layer(from_fn_with_state(gateway.clone(), recorded))
         .layer(from_fn_with_state(wait, prepared))
         .layer(from_fn_with_state(token.clone(), require_bearer));
-    health_routes(health, metrics)
+    problem_fallbacks(health_routes(health, metrics))
         .fallback_service(guarded)
         .layer(from_fn_with_state(gateway.request_ids.clone(), with_request_id))
 }
@@ -72,6 +72,12 @@ async fn recorded(State(gateway): Shared, request: Request, next: Next) -> Respo
     if request.method() == Method::GET || request.method() == Method::HEAD {
         return next.run(request).await;
     }
+    // On a task of its own: an operator who hangs up does not leave an act half done, or without its outcome.
+    let done = tokio::spawn(act_on_record(gateway, request, next));
+    done.await.unwrap_or_else(|error| ApiError::internal(error).into_response())
+}
+
+async fn act_on_record(gateway: Arc<Gateway>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     // Already read and bounded.
     let body = axum::body::to_bytes(body, contract::api::BODY_BYTES_MAX).await.unwrap_or_default();

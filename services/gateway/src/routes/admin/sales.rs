@@ -2,7 +2,7 @@
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use contract::Code;
 use domain::SaleId;
@@ -28,44 +28,74 @@ pub(super) async fn create(
     tell(&gateway, Method::POST, "", &headers, body).await
 }
 
-/// `GET /admin/v1/sales/{id}` and `…/ledger`
+/// `GET /admin/v1/sales/{id}`
 pub(super) async fn one(
     State(gateway): Shared,
     Segment(id): Segment,
-    uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    ask(&gateway, Method::GET, &suffix(&id, &uri)?, &headers, Bytes::new()).await
+    ask(&gateway, Method::GET, &sale_path(&id, "")?, &headers, Bytes::new()).await
 }
 
-/// `PATCH /admin/v1/sales/{id}` and `POST …/restock`
+/// `GET /admin/v1/sales/{id}/ledger`
+pub(super) async fn ledger(
+    State(gateway): Shared,
+    Segment(id): Segment,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    ask(&gateway, Method::GET, &sale_path(&id, "/ledger")?, &headers, Bytes::new()).await
+}
+
+/// `PATCH /admin/v1/sales/{id}`
 pub(super) async fn change(
     State(gateway): Shared,
     Segment(id): Segment,
-    method: Method,
-    uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
     need_json(&headers)?;
-    tell(&gateway, method, &suffix(&id, &uri)?, &headers, body).await
+    tell(&gateway, Method::PATCH, &sale_path(&id, "")?, &headers, body).await
 }
 
-/// `POST /admin/v1/sales/{id}/pause`, `…/resume`, `…/end`
-pub(super) async fn act(
+/// `POST /admin/v1/sales/{id}/restock`
+pub(super) async fn restock(
     State(gateway): Shared,
     Segment(id): Segment,
-    uri: Uri,
     headers: HeaderMap,
+    body: Bytes,
 ) -> Result<Response, ApiError> {
-    tell(&gateway, Method::POST, &suffix(&id, &uri)?, &headers, Bytes::new()).await
+    need_json(&headers)?;
+    tell(&gateway, Method::POST, &sale_path(&id, "/restock")?, &headers, body).await
 }
 
-/// `/{id}` and what follows it in the request's path, which the router knows.
-fn suffix(id: &str, uri: &Uri) -> Result<String, ApiError> {
+/// `POST /admin/v1/sales/{id}/pause`
+pub(super) async fn pause(gateway: Shared, id: Segment, headers: HeaderMap) -> Result<Response, ApiError> {
+    act(gateway, id, "/pause", headers).await
+}
+
+/// `POST /admin/v1/sales/{id}/resume`
+pub(super) async fn resume(gateway: Shared, id: Segment, headers: HeaderMap) -> Result<Response, ApiError> {
+    act(gateway, id, "/resume", headers).await
+}
+
+/// `POST /admin/v1/sales/{id}/end`
+pub(super) async fn end(gateway: Shared, id: Segment, headers: HeaderMap) -> Result<Response, ApiError> {
+    act(gateway, id, "/end", headers).await
+}
+
+async fn act(
+    State(gateway): Shared,
+    Segment(id): Segment,
+    action: &str,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    tell(&gateway, Method::POST, &sale_path(&id, action)?, &headers, Bytes::new()).await
+}
+
+/// The sale's path at inventory, below all sales.
+fn sale_path(id: &str, action: &str) -> Result<String, ApiError> {
     let id: SaleId = id.parse().map_err(|_| ApiError::new(Code::SaleNotFound, "No sale has this id."))?;
-    let action = uri.path().rsplit('/').next().filter(|last| *last != id.as_str());
-    Ok(action.map_or(format!("/{id}"), |action| format!("/{id}/{action}")))
+    Ok(format!("/{id}{action}"))
 }
 
 fn need_json(headers: &HeaderMap) -> Result<(), ApiError> {

@@ -19,6 +19,8 @@ type Hook = Box<dyn Fn(&MemoryStock) + Send + Sync>;
 pub struct Stock {
     pub inner: MemoryStock,
     pub unreachable: AtomicBool,
+    /// The next reservation is made, and its answer lost.
+    pub loses_answer: AtomicBool,
     pub reserves: AtomicUsize,
     pub new_reservations: AtomicUsize,
     pub views: AtomicUsize,
@@ -34,6 +36,7 @@ impl Stock {
         Self {
             inner: MemoryStock::new(clock),
             unreachable: AtomicBool::new(false),
+            loses_answer: AtomicBool::new(false),
             reserves: AtomicUsize::new(0),
             new_reservations: AtomicUsize::new(0),
             views: AtomicUsize::new(0),
@@ -65,6 +68,9 @@ impl StockStore for Stock {
         }
         if let Some(hook) = self.after_reserve.lock().take() {
             hook(&self.inner);
+        }
+        if self.loses_answer.swap(false, Ordering::SeqCst) {
+            return Err(StockError::Unreachable("the answer was lost by the test".into()));
         }
         Ok(answer)
     }

@@ -1,6 +1,6 @@
 //! Stand-ins for the services behind the gateway.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -24,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 pub struct Behind {
     pub sales: Mutex<Vec<CatalogueSale>>,
     pub rows: Mutex<HashMap<OrderId, OrderRow>>,
+    /// Rows that the next act does not find yet.
+    pub comes_late: Mutex<HashSet<OrderId>>,
     pub asked: Mutex<Vec<(Method, String, HeaderMap, Bytes)>>,
     pub findings: Mutex<Vec<Finding>>,
     /// Audits wait while a test holds it.
@@ -59,6 +61,9 @@ impl Behind {
     }
 
     fn row_of(&self, id: &str, asked: &OnBehalfOf) -> Result<OrderRow, ApiError> {
+        if self.comes_late.lock().remove(&id.parse().unwrap()) {
+            return Err(ApiError::new(Code::OrderNotFound, "not yet"));
+        }
         self.row(id).and_then(|row| {
             if row.buyer == asked.buyer { Ok(row) } else { Err(ApiError::new(Code::OrderNotFound, "theirs")) }
         })

@@ -68,7 +68,7 @@ pub(in crate::order_store) async fn a_lost_webhook_found_at_the_deadline_still_p
     bench.commit(&[order(1, "a", 1)]).await;
     let reference = bench.begin(1, "a").await;
     bench.pass_deadline().await;
-    let asked = Capture { provenance: Provenance::AskedAtDeadline, ..Bench::money(&reference, 1, 1) };
+    let asked = Capture { provenance: Provenance::Asked, ..Bench::money(&reference, 1, 1) };
     assert_eq!(bench.store.record_capture(&asked).await.unwrap(), CaptureOutcome::Paid);
     assert_eq!(bench.store.expire(&[id(1)]).await.unwrap(), 0);
     assert_eq!(bench.pay(1, &reference).await, CaptureOutcome::Repeat, "the webhook comes after all");

@@ -34,6 +34,8 @@ macro_rules! for_store {
             money: money_for_nobody_and_second_captures_are_paid_back,
             money: a_refund_happens_once_and_gives_the_units_back,
             money: refund_work_is_due_until_done,
+            money: other_money_under_a_known_reference_is_another_capture,
+            money: a_payment_nobody_told_the_end_of_is_asked_about_until_it_is_known,
             deadline: a_cancel_gives_units_back_and_only_before_payment,
             deadline: a_deadline_is_the_first_moment_too_late,
             deadline: expiry_takes_only_what_is_unpaid_and_overdue,

@@ -3,7 +3,9 @@
 use domain::OrderStatus;
 
 use super::bench::{Bench, PRICE, buyer, id, order};
-use crate::order_store::{Capture, CaptureOutcome, PaymentBegun, PaymentFailure, Provenance, Refunded};
+use crate::order_store::{
+    Capture, CaptureOutcome, PaymentBegun, PaymentFailure, Provenance, Refunded, UnheardFate, rules,
+};
 
 fn failure(event: &str, reference: &str, n: u32) -> PaymentFailure {
     PaymentFailure {
@@ -116,5 +118,69 @@ pub(in crate::order_store) async fn refund_work_is_due_until_done(bench: Bench) 
     bench.store.refund_done("p1").await.unwrap();
     bench.pass(100_000).await;
     assert_eq!(bench.store.refund_work(10).await.unwrap(), []);
+    bench.assert_sound().await;
+}
+
+pub(in crate::order_store) async fn other_money_under_a_known_reference_is_another_capture(bench: Bench) {
+    let bench = bench.with_sale(9, 2).await;
+    bench.commit(&[order(1, "a", 1)]).await;
+    let reference = bench.begin(1, "a").await;
+    let told = |event: &str, amount_cents| Capture {
+        provenance: Provenance::Webhook { event_id: event.into() },
+        amount_cents,
+        ..Bench::money(&reference, 1, 1)
+    };
+    let record = async |event: &str, cents| bench.store.record_capture(&told(event, cents)).await.unwrap();
+    assert_eq!(record("e1", PRICE - 1).await, CaptureOutcome::Refunded("wrong_amount"));
+    assert_eq!(record("e2", PRICE - 1).await, CaptureOutcome::Repeat, "the same money, told again");
+    assert_eq!(record("e3", PRICE).await, CaptureOutcome::Paid, "the right money pays all the same");
+    assert_eq!(record("e4", PRICE).await, CaptureOutcome::Repeat);
+    assert_eq!(record("e5", PRICE + 1).await, CaptureOutcome::Refunded("wrong_amount"));
+    let back = bench.store.refund_work(10).await.unwrap();
+    let mut back: Vec<_> = back.into_iter().map(|r| (r.charge, r.amount_cents)).collect();
+    back.sort();
+    assert_eq!(
+        back,
+        [(reference.clone(), PRICE - 1), (reference.clone(), PRICE + 1)],
+        "of the charge it was"
+    );
+    assert_eq!(bench.status(1).await, OrderStatus::Paid);
+    bench.assert_sound().await;
+}
+
+pub(in crate::order_store) async fn a_payment_nobody_told_the_end_of_is_asked_about_until_it_is_known(
+    bench: Bench,
+) {
+    let bench = bench.with_sale(9, 2).await;
+    bench.commit(&[order(1, "a", 1), order(2, "b", 1), order(3, "c", 1)]).await;
+    let cancelled = bench.begin(1, "a").await;
+    let failed = bench.begin(2, "b").await;
+    bench.begin(3, "c").await;
+    bench.store.cancel(id(1), &buyer("a")).await.unwrap();
+    bench.store.cancel(id(2), &buyer("b")).await.unwrap();
+    let due = async || {
+        let mut due: Vec<_> = bench.store.unheard(10).await.unwrap();
+        due.sort_by(|a, b| a.reference.cmp(&b.reference));
+        due.into_iter().map(|u| (u.reference, u.order, u.asks)).collect::<Vec<_>>()
+    };
+    assert_eq!(due().await, [], "their webhooks may still come");
+    bench.pass_deadline().await;
+    bench.pass(rules::UNHEARD_AFTER_MS).await;
+    let mut both = vec![(cancelled.clone(), id(1), 0), (failed.clone(), id(2), 0)];
+    both.sort();
+    assert_eq!(due().await, both, "the third can still be asked about by the timeout job");
+    bench.store.decide_unheard(&failed, UnheardFate::Failed).await.unwrap();
+    bench.store.decide_unheard(&cancelled, UnheardFate::AskIn(1_000)).await.unwrap();
+    assert_eq!(due().await, []);
+    bench.pass(1_000).await;
+    assert_eq!(due().await, [(cancelled.clone(), id(1), 1)]);
+    let found = Capture { provenance: Provenance::Asked, ..Bench::money(&cancelled, 1, 1) };
+    let outcome = bench.store.record_capture(&found).await.unwrap();
+    assert_eq!(outcome, CaptureOutcome::Refunded("not_payable"), "nobody's money is kept");
+    bench.store.expire(&[id(3)]).await.unwrap();
+    let [(third, ..)] = &due().await[..] else { panic!("the third, once it has expired") };
+    bench.store.decide_unheard(third, UnheardFate::GiveUp).await.unwrap();
+    bench.pass(1_000_000_000).await;
+    assert_eq!(due().await, []);
     bench.assert_sound().await;
 }

@@ -18,6 +18,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod transitions;
+mod unheard;
 mod work;
 
 use std::collections::BTreeSet;
@@ -31,7 +32,7 @@ use contract::lane::LaneMessage;
 use domain::{BuyerId, Epoch, OrderId, SaleId};
 use service_kit::postgres::{self, Work, call};
 use sqlx::postgres::PgConnection;
-use sqlx::{Executor, PgPool};
+use sqlx::{Connection, Executor, PgPool};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -41,7 +42,7 @@ use self::ledger_tx::LedgerTx;
 use super::{
     AllocationRecord, BatchOutcome, Cancelled, Capture, CaptureOutcome, LateCommit, LateWork, OrderHistory,
     OrderRecord, OrderStore, OutboxRow, Overdue, PaymentBegun, PaymentFailure, RefundWork, Refunded,
-    SnapshotLines, StoreError,
+    SnapshotLines, StoreError, Unheard, UnheardFate,
 };
 
 /// How often a transaction that lost to a concurrent one is tried.
@@ -169,7 +170,16 @@ impl OrderStore for PostgresStore {
     }
 
     async fn order_history(&self, id: OrderId) -> Result<Option<OrderHistory>, StoreError> {
-        self.read(move |conn| Box::pin(reads::history(conn, id))).await
+        self.read(move |conn| {
+            Box::pin(async move {
+                // One moment for the order and its money: a refund in between would look like one of a paid order.
+                let mut tx = conn.begin_with("begin isolation level repeatable read read only").await?;
+                let history = reads::history(&mut tx, id).await?;
+                tx.commit().await?;
+                Ok(history)
+            })
+        })
+        .await
     }
 
     async fn cancel(&self, id: OrderId, buyer: &BuyerId) -> Result<Cancelled, StoreError> {
@@ -198,6 +208,14 @@ impl OrderStore for PostgresStore {
 
     async fn expire(&self, ids: &[OrderId]) -> Result<u64, StoreError> {
         self.write(transitions::Expire(ids.to_vec())).await
+    }
+
+    async fn unheard(&self, limit: u32) -> Result<Vec<Unheard>, StoreError> {
+        self.read(move |conn| Box::pin(unheard::due(conn, limit))).await
+    }
+
+    async fn decide_unheard(&self, reference: &str, fate: UnheardFate) -> Result<(), StoreError> {
+        self.write(unheard::Decide { reference: reference.into(), fate }).await
     }
 
     async fn late_work(&self, limit: u32) -> Result<Vec<LateWork>, StoreError> {

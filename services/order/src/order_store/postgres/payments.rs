@@ -12,7 +12,7 @@ use super::ledger_tx::LedgerTx;
 use super::rows::{self, order_columns};
 use super::{Write, reads, transitions};
 use crate::order_store::{
-    Capture, CaptureOutcome, Charge, OrderRecord, PaymentBegun, PaymentFailure, Provenance,
+    Capture, CaptureOutcome, Charge, OrderRecord, PaymentBegun, PaymentFailure, Provenance, rules,
 };
 
 pub(super) struct BeginPayment {
@@ -62,13 +62,14 @@ impl Write for BeginPayment {
 
 async fn start(tx: &mut LedgerTx<'_>, reference: &str, order: &OrderRecord) -> Result<(), Fault> {
     sqlx::query(
-        "insert into payments (reference, order_id, amount_cents, currency, status, created_at)
-         values ($1, $2, $3, $4, 'started', seckill_now())",
+        "insert into payments (reference, order_id, amount_cents, currency, status, created_at, ask_at)
+         values ($1, $2, $3, $4, 'started', seckill_now(), $5)",
     )
     .bind(reference)
     .bind(rows::key(order.id))
     .bind(order.amount.cents)
     .bind(order.amount.currency.as_str())
+    .bind(order.pay_by.plus(rules::UNHEARD_AFTER_MS).0)
     .execute(tx.conn())
     .await?;
     Ok(())
@@ -100,16 +101,14 @@ impl Write for RecordCapture {
             Some(id) => reads::locked_order(tx.conn(), id).await?,
             None => None,
         };
-        let Some(agrees) = record_money(tx, capture, order.as_ref()).await? else {
+        let Some(Recorded { reference, agrees }) = record_money(tx, capture, order.as_ref()).await? else {
             return Ok(CaptureOutcome::Repeat);
         };
         match order {
-            None => pay_back(tx, &capture.reference, "unknown_order").await,
-            Some(_) if !agrees => pay_back(tx, &capture.reference, "wrong_order").await,
-            Some(order) if !same_money(capture, &order) => {
-                pay_back(tx, &capture.reference, "wrong_amount").await
-            }
-            Some(order) => apply(tx, capture, order.id).await,
+            None => pay_back(tx, &reference, "unknown_order").await,
+            Some(_) if !agrees => pay_back(tx, &reference, "wrong_order").await,
+            Some(order) if !same_money(capture, &order) => pay_back(tx, &reference, "wrong_amount").await,
+            Some(order) => apply(tx, capture, &reference, order.id).await,
         }
     }
 }
@@ -118,13 +117,20 @@ fn same_money(capture: &Capture, order: &OrderRecord) -> bool {
     capture.amount_cents == order.amount.cents && capture.currency == order.amount.currency.as_str()
 }
 
-/// Records the capture. `None` if this payment was captured before; else whether the payment, if it
-/// was started here, was started for the order that the capture names.
+/// A capture on record.
+struct Recorded {
+    /// Its row.
+    reference: String,
+    /// Whether the payment, if it was started here, was started for the order that the capture names.
+    agrees: bool,
+}
+
+/// Records the capture. `None` if it is known already.
 async fn record_money(
     tx: &mut LedgerTx<'_>,
     capture: &Capture,
     order: Option<&OrderRecord>,
-) -> Result<Option<bool>, Fault> {
+) -> Result<Option<Recorded>, Fault> {
     let started = sqlx::query(
         "insert into payments (reference, order_id, amount_cents, currency, status, created_at)
          values ($1, $2, $3, $4, 'captured', seckill_now())
@@ -138,13 +144,59 @@ async fn record_money(
     .bind(&capture.currency)
     .fetch_optional(tx.conn())
     .await?;
-    let Some(row) = started else { return Ok(None) };
+    let Some(row) = started else { return record_other_money(tx, capture, order).await };
     let started_for: Option<Uuid> = row.try_get("order_id")?;
-    Ok(Some(started_for == order.map(|o| rows::key(o.id))))
+    let agrees = started_for == order.map(|o| rows::key(o.id));
+    Ok(Some(Recorded { reference: capture.reference.clone(), agrees }))
+}
+
+/// The payment was captured before, and its row is locked since. The same money is the same capture, told again; other
+/// money is another capture, and gets a row of its own: it too has to pay an order or go back.
+async fn record_other_money(
+    tx: &mut LedgerTx<'_>,
+    capture: &Capture,
+    order: Option<&OrderRecord>,
+) -> Result<Option<Recorded>, Fault> {
+    let started_for: Option<Uuid> =
+        sqlx::query_scalar("select order_id from payments where reference = $1 for update")
+            .bind(&capture.reference)
+            .fetch_one(tx.conn())
+            .await?;
+    let known = sqlx::query(
+        "select count(*) as n, bool_or(amount_cents = $2 and currency = $3) as has_this
+         from payments where reference = $1 or charge = $1",
+    )
+    .bind(&capture.reference)
+    .bind(capture.amount_cents)
+    .bind(&capture.currency)
+    .fetch_one(tx.conn())
+    .await?;
+    if known.try_get("has_this")? {
+        return Ok(None);
+    }
+    let reference = format!("{}+{}", capture.reference, rows::number::<u64>(&known, "n")?);
+    let order_id = order.map(|o| rows::key(o.id));
+    sqlx::query(
+        "insert into payments (reference, charge, order_id, amount_cents, currency, status, created_at)
+         values ($1, $2, $3, $4, $5, 'captured', seckill_now())",
+    )
+    .bind(&reference)
+    .bind(&capture.reference)
+    .bind(order_id)
+    .bind(capture.amount_cents)
+    .bind(&capture.currency)
+    .execute(tx.conn())
+    .await?;
+    Ok(Some(Recorded { reference, agrees: started_for == order_id }))
 }
 
 /// The pay race: one conditional update on the order's row.
-async fn apply(tx: &mut LedgerTx<'_>, capture: &Capture, id: OrderId) -> Result<CaptureOutcome, Fault> {
+async fn apply(
+    tx: &mut LedgerTx<'_>,
+    capture: &Capture,
+    reference: &str,
+    id: OrderId,
+) -> Result<CaptureOutcome, Fault> {
     let won = sqlx::query(concat!(
         "update orders set status = 'paid'
          where id = $1
@@ -154,14 +206,14 @@ async fn apply(tx: &mut LedgerTx<'_>, capture: &Capture, id: OrderId) -> Result<
         order_columns!()
     ))
     .bind(rows::key(id))
-    .bind(capture.provenance == Provenance::AskedAtDeadline)
+    .bind(capture.provenance == Provenance::Asked)
     .fetch_optional(tx.conn())
     .await?;
     if let Some(row) = won {
         let order = rows::order(&row)?;
         tx.moved(&order, Some(OrderStatus::PendingPayment), OrderStatus::Paid);
         tx.tell(EventKind::OrderPaid, &order);
-        set_outcome(tx, &capture.reference, "applied").await?;
+        set_outcome(tx, reference, "applied").await?;
         return Ok(CaptureOutcome::Paid);
     }
     // Overdue and not expired yet: the time is over all the same, and the units go back first.
@@ -169,11 +221,11 @@ async fn apply(tx: &mut LedgerTx<'_>, capture: &Capture, id: OrderId) -> Result<
     let status = reads::order(tx.conn(), id).await?.map(|o| o.status);
     match status {
         Some(OrderStatus::Expired) => {
-            wait_for_units(tx, &capture.reference).await?;
+            wait_for_units(tx, reference).await?;
             Ok(CaptureOutcome::Late)
         }
-        Some(OrderStatus::Paid) => pay_back(tx, &capture.reference, "second_capture").await,
-        _ => pay_back(tx, &capture.reference, "not_payable").await,
+        Some(OrderStatus::Paid) => pay_back(tx, reference, "second_capture").await,
+        _ => pay_back(tx, reference, "not_payable").await,
     }
 }
 

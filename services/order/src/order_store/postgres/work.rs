@@ -104,8 +104,9 @@ pub(super) async fn told(conn: &mut PgConnection, seqs: Vec<i64>) -> Result<(), 
 /// Refunds whose next attempt is due.
 pub(super) async fn refunds(conn: &mut PgConnection, limit: u32) -> Result<Vec<RefundWork>, StoreError> {
     let found = sqlx::query(
-        "select reference, amount_cents, currency, attempts from refunds
-         where status = 'requested' and next_at <= (select seckill_now()) order by next_at limit $1",
+        "select r.reference, coalesce(p.charge, r.reference) as charge, r.amount_cents, r.currency, r.attempts
+         from refunds r left join payments p on p.reference = r.reference
+         where r.status = 'requested' and r.next_at <= (select seckill_now()) order by r.next_at limit $1",
     )
     .bind(i64::from(limit))
     .fetch_all(conn)
@@ -113,6 +114,7 @@ pub(super) async fn refunds(conn: &mut PgConnection, limit: u32) -> Result<Vec<R
     let work = |row: &PgRow| {
         Ok(RefundWork {
             reference: row.try_get("reference")?,
+            charge: row.try_get("charge")?,
             amount_cents: row.try_get("amount_cents")?,
             currency: row.try_get("currency")?,
             attempts: rows::number(row, "attempts")?,

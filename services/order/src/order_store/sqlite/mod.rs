@@ -14,6 +14,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod transitions;
+mod unheard;
 mod work;
 mod writer;
 
@@ -27,7 +28,7 @@ use contract::internal::PutAllocation;
 use contract::lane::LaneMessage;
 use domain::{BuyerId, Clock, Epoch, OrderId, SaleId};
 use sqlx::SqlitePool;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tokio::sync::Notify;
 
 pub(super) use self::errors::refuses;
@@ -35,7 +36,7 @@ use self::writer::Writer;
 use super::{
     AllocationRecord, BatchOutcome, Cancelled, Capture, CaptureOutcome, LateCommit, LateWork, OrderHistory,
     OrderRecord, OrderStore, OutboxRow, Overdue, PaymentBegun, PaymentFailure, RefundWork, Refunded,
-    SnapshotLines, StoreError,
+    SnapshotLines, StoreError, Unheard, UnheardFate,
 };
 
 /// Connections that read at most.
@@ -106,7 +107,7 @@ impl SqliteStore {
             .pragma("wal_autocheckpoint", LOG_PAGES_MAX.to_string())
             .busy_timeout(options.busy);
         let pool = |connect: SqliteConnectOptions, cache_kib: u32, connections| {
-            SqlitePoolOptions::new()
+            parts::sqlite_pool()
                 .max_connections(connections)
                 .acquire_timeout(Duration::from_millis(READER_WAIT_MS_MAX))
                 .connect_with(connect.pragma("cache_size", format!("-{cache_kib}")))
@@ -197,6 +198,14 @@ impl OrderStore for SqliteStore {
 
     async fn expire(&self, ids: &[OrderId]) -> Result<u64, StoreError> {
         self.writer.run(transitions::Expire(ids.to_vec())).await
+    }
+
+    async fn unheard(&self, limit: u32) -> Result<Vec<Unheard>, StoreError> {
+        unheard::due(&mut *self.readers.acquire().await?, self.now(), limit).await
+    }
+
+    async fn decide_unheard(&self, reference: &str, fate: UnheardFate) -> Result<(), StoreError> {
+        self.writer.run(unheard::Decide { reference: reference.into(), fate }).await
     }
 
     async fn late_work(&self, limit: u32) -> Result<Vec<LateWork>, StoreError> {

@@ -7,7 +7,7 @@ use domain::{BuyerId, OrderId, OrderStatus};
 
 use super::{ledger_tx::LedgerTx, reads, rows, transitions, writer::Write};
 use crate::order_store::{
-    Capture, CaptureOutcome, Charge, OrderRecord, PaymentBegun, PaymentFailure, Provenance, StoreError,
+    Capture, CaptureOutcome, Charge, OrderRecord, PaymentBegun, PaymentFailure, Provenance, StoreError, rules,
 };
 
 pub(super) struct BeginPayment {
@@ -57,14 +57,15 @@ impl Write for BeginPayment {
 async fn start(tx: &mut LedgerTx, reference: &str, order: &OrderRecord) -> Result<(), StoreError> {
     let now = tx.now;
     sqlx::query(
-        "insert into payments (reference, order_id, amount_cents, currency, status, created_at)
-         values (?1, ?2, ?3, ?4, 'started', ?5)",
+        "insert into payments (reference, order_id, amount_cents, currency, status, created_at, ask_at)
+         values (?1, ?2, ?3, ?4, 'started', ?5, ?6)",
     )
     .bind(reference)
     .bind(rows::key(order.id))
     .bind(order.amount.cents)
     .bind(order.amount.currency.as_str())
     .bind(now.0)
+    .bind(order.pay_by.plus(rules::UNHEARD_AFTER_MS).0)
     .execute(tx.conn())
     .await?;
     Ok(())
@@ -96,16 +97,14 @@ impl Write for RecordCapture {
             Some(id) => reads::order(tx.conn(), id).await?,
             None => None,
         };
-        let Some(agrees) = record_money(tx, capture, order.as_ref()).await? else {
+        let Some(Recorded { reference, agrees }) = record_money(tx, capture, order.as_ref()).await? else {
             return Ok(CaptureOutcome::Repeat);
         };
         match order {
-            None => pay_back(tx, &capture.reference, "unknown_order").await,
-            Some(_) if !agrees => pay_back(tx, &capture.reference, "wrong_order").await,
-            Some(order) if !same_money(capture, &order) => {
-                pay_back(tx, &capture.reference, "wrong_amount").await
-            }
-            Some(order) => apply(tx, capture, order.id).await,
+            None => pay_back(tx, &reference, "unknown_order").await,
+            Some(_) if !agrees => pay_back(tx, &reference, "wrong_order").await,
+            Some(order) if !same_money(capture, &order) => pay_back(tx, &reference, "wrong_amount").await,
+            Some(order) => apply(tx, capture, &reference, order.id).await,
         }
     }
 }
@@ -114,13 +113,20 @@ fn same_money(capture: &Capture, order: &OrderRecord) -> bool {
     capture.amount_cents == order.amount.cents && capture.currency == order.amount.currency.as_str()
 }
 
-/// Records the capture. `None` if this payment was captured before; else whether the payment, if it
-/// was started here, was started for the order that the capture names.
+/// A capture on record.
+struct Recorded {
+    /// Its row.
+    reference: String,
+    /// Whether the payment, if it was started here, was started for the order that the capture names.
+    agrees: bool,
+}
+
+/// Records the capture. `None` if it is known already.
 async fn record_money(
     tx: &mut LedgerTx,
     capture: &Capture,
     order: Option<&OrderRecord>,
-) -> Result<Option<bool>, StoreError> {
+) -> Result<Option<Recorded>, StoreError> {
     let now = tx.now;
     let started = sqlx::query(
         "insert into payments (reference, order_id, amount_cents, currency, status, created_at)
@@ -136,13 +142,57 @@ async fn record_money(
     .bind(now.0)
     .fetch_optional(tx.conn())
     .await?;
-    let Some(row) = started else { return Ok(None) };
+    let Some(row) = started else { return record_other_money(tx, capture, order).await };
     let started_for: Option<Vec<u8>> = sqlx::Row::try_get(&row, "order_id")?;
-    Ok(Some(started_for == order.map(|o| rows::key(o.id))))
+    let agrees = started_for == order.map(|o| rows::key(o.id));
+    Ok(Some(Recorded { reference: capture.reference.clone(), agrees }))
+}
+
+/// The payment was captured before. The same money is the same capture, told again; other money is another capture,
+/// and gets a row of its own: it too has to pay an order or go back.
+async fn record_other_money(
+    tx: &mut LedgerTx,
+    capture: &Capture,
+    order: Option<&OrderRecord>,
+) -> Result<Option<Recorded>, StoreError> {
+    let known = sqlx::query(
+        "select count(*) as n, max(case when reference = ?1 then order_id end) as started_for,
+             coalesce(max(amount_cents = ?2 and currency = ?3), 0) as has_this
+         from payments where reference = ?1 or charge = ?1",
+    )
+    .bind(&capture.reference)
+    .bind(capture.amount_cents)
+    .bind(&capture.currency)
+    .fetch_one(tx.conn())
+    .await?;
+    if sqlx::Row::try_get::<bool, _>(&known, "has_this")? {
+        return Ok(None);
+    }
+    let reference = format!("{}+{}", capture.reference, rows::number::<u64>(&known, "n")?);
+    let (now, order_id) = (tx.now, order.map(|o| rows::key(o.id)));
+    sqlx::query(
+        "insert into payments (reference, charge, order_id, amount_cents, currency, status, created_at)
+         values (?1, ?2, ?3, ?4, ?5, 'captured', ?6)",
+    )
+    .bind(&reference)
+    .bind(&capture.reference)
+    .bind(&order_id)
+    .bind(capture.amount_cents)
+    .bind(&capture.currency)
+    .bind(now.0)
+    .execute(tx.conn())
+    .await?;
+    let started_for: Option<Vec<u8>> = sqlx::Row::try_get(&known, "started_for")?;
+    Ok(Some(Recorded { reference, agrees: started_for == order_id }))
 }
 
 /// The pay race: one conditional update on the order's row.
-async fn apply(tx: &mut LedgerTx, capture: &Capture, id: OrderId) -> Result<CaptureOutcome, StoreError> {
+async fn apply(
+    tx: &mut LedgerTx,
+    capture: &Capture,
+    reference: &str,
+    id: OrderId,
+) -> Result<CaptureOutcome, StoreError> {
     let now = tx.now;
     let won = sqlx::query(
         "update orders set status = 'paid'
@@ -153,14 +203,14 @@ async fn apply(tx: &mut LedgerTx, capture: &Capture, id: OrderId) -> Result<Capt
     )
     .bind(rows::key(id))
     .bind(now.0)
-    .bind(capture.provenance == Provenance::AskedAtDeadline)
+    .bind(capture.provenance == Provenance::Asked)
     .fetch_optional(tx.conn())
     .await?;
     if let Some(row) = won {
         let order = rows::order(&row)?;
         tx.moved(&order, Some(OrderStatus::PendingPayment), OrderStatus::Paid).await?;
         tx.tell(EventKind::OrderPaid, &order).await?;
-        set_outcome(tx, &capture.reference, "applied").await?;
+        set_outcome(tx, reference, "applied").await?;
         return Ok(CaptureOutcome::Paid);
     }
     // Overdue and not expired yet: the time is over all the same, and the units go back first.
@@ -168,11 +218,11 @@ async fn apply(tx: &mut LedgerTx, capture: &Capture, id: OrderId) -> Result<Capt
     let status = reads::order(tx.conn(), id).await?.map(|o| o.status);
     match status {
         Some(OrderStatus::Expired) => {
-            wait_for_units(tx, &capture.reference).await?;
+            wait_for_units(tx, reference).await?;
             Ok(CaptureOutcome::Late)
         }
-        Some(OrderStatus::Paid) => pay_back(tx, &capture.reference, "second_capture").await,
-        _ => pay_back(tx, &capture.reference, "not_payable").await,
+        Some(OrderStatus::Paid) => pay_back(tx, reference, "second_capture").await,
+        _ => pay_back(tx, reference, "not_payable").await,
     }
 }
 

@@ -56,8 +56,9 @@ pub(super) async fn refunds(
     limit: u32,
 ) -> Result<Vec<RefundWork>, StoreError> {
     let found = sqlx::query(
-        "select reference, amount_cents, currency, attempts from refunds
-         where status = 'requested' and next_at <= ?1 order by next_at limit ?2",
+        "select r.reference, coalesce(p.charge, r.reference) as charge, r.amount_cents, r.currency, r.attempts
+         from refunds r left join payments p on p.reference = r.reference
+         where r.status = 'requested' and r.next_at <= ?1 order by r.next_at limit ?2",
     )
     .bind(now)
     .bind(limit)
@@ -66,6 +67,7 @@ pub(super) async fn refunds(
     let work = |row: &SqliteRow| {
         Ok(RefundWork {
             reference: row.try_get("reference")?,
+            charge: row.try_get("charge")?,
             amount_cents: row.try_get("amount_cents")?,
             currency: row.try_get("currency")?,
             attempts: rows::number(row, "attempts")?,

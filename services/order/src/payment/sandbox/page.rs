@@ -46,12 +46,16 @@ async fn choose(
     let action = body.split('&').find_map(|pair| pair.strip_prefix("action="));
     let done = match action {
         Some("succeed") => decide(&sandbox, &entry, Fate::Captured).await,
-        Some("fail") => decide(&sandbox, &entry, Fate::Failed).await,
+        Some("fail") => match decide(&sandbox, &entry, Fate::Failed).await {
+            // The page cannot ask what became of a payment: it is told.
+            Ok(()) => return back_to_sale(&entry, "#payment=failed"),
+            Err(error) => Err(error),
+        },
         Some("late") => sandbox.books.schedule(&entry, entry.pay_by.plus(LATE_AFTER_MS)).await,
         _ => return page(StatusCode::BAD_REQUEST, "<p>Choose one of the buttons.</p>"),
     };
     match done {
-        Ok(()) => back_to_sale(&entry),
+        Ok(()) => back_to_sale(&entry, ""),
         Err(error) => unavailable(&error),
     }
 }
@@ -67,8 +71,8 @@ async fn decide(sandbox: &Sandbox, entry: &Entry, fate: Fate) -> Result<(), Prov
     Ok(())
 }
 
-fn back_to_sale(entry: &Entry) -> Response {
-    let location = format!("/s/{}", entry.sale);
+fn back_to_sale(entry: &Entry, fragment: &str) -> Response {
+    let location = format!("/s/{}{fragment}", entry.sale);
     (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response()
 }
 
@@ -79,7 +83,7 @@ fn unavailable(error: &ProviderError) -> Response {
 
 /// Every value comes from the books, and is made of characters that need no escaping.
 fn form(entry: &Entry) -> String {
-    let amount = format!("{}.{:02} {}", entry.amount_cents / 100, entry.amount_cents % 100, entry.currency);
+    let amount = domain::money::shown(entry.amount_cents, &entry.currency);
     let body = match entry.status() {
         ChargeStatus::Open if entry.scheduled => {
             "<p role=\"status\">This payment will arrive late: after the time to pay.</p>".to_owned()

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::UnixMillis;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{Row, SqlitePool};
 
 use super::{Books, Entry, Webhook};
@@ -30,7 +28,7 @@ impl SqliteBooks {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_millis(BUSY_MS_MAX))
             .pragma("cache_size", format!("-{CACHE_KIB}"));
-        Ok(Self(SqlitePoolOptions::new().max_connections(CONNECTIONS_MAX).connect_with(connect).await?))
+        Ok(Self(parts::sqlite_pool().max_connections(CONNECTIONS_MAX).connect_with(connect).await?))
     }
 }
 

@@ -1,0 +1,301 @@
+//! Inventory's parts at work on a real stock store and a real queue, with a ledger played by the test.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::routing::{get, put};
+use axum::{Json, Router};
+use contract::api::{NewSale, OrderCounts};
+use contract::events::{Event, EventKind, OrderFact};
+use contract::internal::{
+    AllocationView, LateOutcome, LateReservation, LiveOrder, PutAllocation, SnapshotLine,
+};
+use domain::{Clock, Epoch, OrderId, ReservationId, SaleId, UnixMillis};
+use http_body_util::BodyExt;
+use hyper::{Method, Request, StatusCode};
+use messaging::OrderQueue;
+use messaging::embedded::{EmbeddedBroker, EmbeddedOptions};
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use service_kit::http::{HttpClient, ServerLimits, serve};
+use stock::{MemoryStock, Peek, Reserve, Reserved, StockError, StockStore};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::events::Waits;
+use crate::keeper::Keeper;
+use crate::ledger::Ledger;
+use crate::recover::{Fault, REBUILDS_MAX};
+use crate::routes;
+use crate::sale_store;
+
+const NOW: UnixMillis = UnixMillis(1_790_000_000_000);
+
+struct Stands;
+
+impl Clock for Stands {
+    fn now(&self) -> UnixMillis {
+        NOW
+    }
+}
+
+/// What the played ledger holds of the one sale.
+#[derive(Default)]
+struct Played {
+    allocation: Mutex<Option<AllocationView>>,
+    live: Mutex<Vec<LiveOrder>>,
+}
+
+impl Played {
+    async fn serve(self: &Arc<Self>, shutdown: CancellationToken) -> HttpClient {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new()
+            .route("/internal/v1/allocations/{sale}", put(take).get(show))
+            .route("/internal/v1/allocations/{sale}/snapshot", get(snapshot))
+            .with_state(self.clone());
+        tokio::spawn(serve(listener, router, ServerLimits::default(), shutdown));
+        HttpClient::new(&base, None)
+    }
+
+    fn at_epoch(&self, epoch: u64) {
+        self.allocation.lock().as_mut().unwrap().epoch = Epoch(epoch);
+    }
+}
+
+async fn take(
+    State(played): State<Arc<Played>>,
+    axum::extract::Path(sale): axum::extract::Path<String>,
+    Json(put): Json<PutAllocation>,
+) -> Json<AllocationView> {
+    let mut allocation = played.allocation.lock();
+    let made = || AllocationView {
+        sale: sale.parse().unwrap(),
+        total: put.total,
+        total_version: put.total_version,
+        epoch: Epoch(1),
+        counts: OrderCounts::default(),
+    };
+    Json(allocation.get_or_insert_with(made).clone())
+}
+
+async fn show(State(played): State<Arc<Played>>) -> Json<AllocationView> {
+    Json(played.allocation.lock().clone().unwrap())
+}
+
+async fn snapshot(State(played): State<Arc<Played>>) -> String {
+    let AllocationView { epoch, total, total_version, .. } = played.allocation.lock().clone().unwrap();
+    let live = played.live.lock().clone();
+    let taken = live.iter().map(|order| order.quantity).sum();
+    let lines = [
+        SnapshotLine::Head { epoch, total, total_version, taken },
+        SnapshotLine::Live(live),
+        SnapshotLine::End,
+    ];
+    lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect()
+}
+
+struct Stage {
+    keeper: Arc<Keeper>,
+    stock: Arc<MemoryStock>,
+    broker: Arc<EmbeddedBroker>,
+    ledger: Arc<Played>,
+    sale: SaleId,
+    shutdown: CancellationToken,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+impl Stage {
+    /// A sale of five units, one a buyer, that sells.
+    async fn open() -> Self {
+        let (folder, clock, shutdown) =
+            (tempfile::tempdir().unwrap(), Arc::new(Stands), CancellationToken::new());
+        let file = format!("sqlite:{}", folder.path().join("sales.db").display());
+        let options = EmbeddedOptions { lanes: 1, ..EmbeddedOptions::default() };
+        let queue = folder.path().join("queue.db");
+        let broker = EmbeddedBroker::open(&queue, options, clock.clone()).await.unwrap();
+        let (stock, ledger) = (Arc::new(MemoryStock::new(clock.clone())), Arc::<Played>::default());
+        let keeper = Arc::new(Keeper {
+            sales: sale_store::open(&file, clock.clone()).await.unwrap(),
+            stock: stock.clone(),
+            queue: broker.clone(),
+            bus: broker.clone(),
+            ledger: Ledger::new(ledger.serve(shutdown.clone()).await),
+            clock,
+            fence_age: std::time::Duration::from_secs(60),
+            rebuilding: Mutex::default(),
+            rebuild_slots: tokio::sync::Semaphore::new(REBUILDS_MAX),
+        });
+        let sale = "lamp".parse().unwrap();
+        let stage = Self { keeper, stock, broker, ledger, sale, shutdown, _folder: folder };
+        assert_eq!(stage.create().await, StatusCode::CREATED);
+        stage
+    }
+
+    async fn ask<B: Serialize>(&self, method: Method, path: &str, body: &B) -> (StatusCode, Vec<u8>) {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", "application/json")
+            .header("idempotency-key", "once")
+            .body(axum::body::Body::from(serde_json::to_vec(body).unwrap()))
+            .unwrap();
+        let router = routes::router(routes::App { keeper: self.keeper.clone() });
+        let answer = router.oneshot(request).await.unwrap();
+        let status = answer.status();
+        (status, answer.into_body().collect().await.unwrap().to_bytes().to_vec())
+    }
+
+    /// Creates the sale, always under the same key.
+    async fn create(&self) -> StatusCode {
+        let sale = NewSale {
+            id: Some(self.sale.clone()),
+            title: "Lamp".into(),
+            price_cents: 100,
+            currency: "EUR".into(),
+            stock: 5,
+            per_user_limit: 1,
+            opens_at: NOW.0 - 1_000,
+            ends_at: NOW.0 + 3_600_000,
+            pay_within_s: 60,
+            rules: None,
+        };
+        self.ask(Method::POST, "/internal/v1/admin/sales", &sale).await.0
+    }
+
+    async fn call<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> T {
+        serde_json::from_slice(&self.ask(Method::POST, path, body).await.1).unwrap()
+    }
+
+    async fn epoch(&self) -> Result<u64, StockError> {
+        self.stock.view(&self.sale).await.map(|view| view.epoch.0)
+    }
+
+    async fn reserve(&self, n: u8, buyer: &str) -> Reserved {
+        let request = Reserve {
+            sale: self.sale.clone(),
+            id: first(n),
+            buyer: buyer.parse().unwrap(),
+            quantity: 1,
+            epoch: self.stock.view(&self.sale).await.unwrap().epoch,
+            expires_at: NOW.plus(60_000),
+        };
+        self.stock.reserve(&request).await.unwrap()
+    }
+
+    /// Messages in the sale's lane.
+    async fn in_lane(&self) -> u64 {
+        self.broker.lane_stats().await.unwrap()[0].depth
+    }
+
+    /// The order service: takes what is in the lane, and raises the epoch where it meets a barrier.
+    fn play_consumer(&self, epoch: u64) {
+        let (broker, ledger) = (self.broker.clone(), self.ledger.clone());
+        tokio::spawn(async move {
+            let mut consumer = broker.consume(0).await.unwrap();
+            let batch = consumer.next_batch(1).await.unwrap();
+            ledger.at_epoch(epoch);
+            consumer.ack_through(batch[0].tag).await.unwrap();
+        });
+    }
+}
+
+fn id(n: u8) -> OrderId {
+    OrderId::mint(NOW, [n; 10])
+}
+
+fn first(n: u8) -> ReservationId {
+    ReservationId::first(id(n))
+}
+
+fn live(n: u8, buyer: &str) -> LiveOrder {
+    LiveOrder { reservation: first(n), buyer: buyer.parse().unwrap(), quantity: 1 }
+}
+
+fn told(stage: &Stage, kind: EventKind, epoch: u64, n: u8, buyer: &str) -> Event {
+    let fact = OrderFact {
+        order: id(n),
+        reservation: first(n),
+        buyer: buyer.parse().unwrap(),
+        quantity: 1,
+        amount_cents: 100,
+        currency: "EUR".into(),
+        pay_by: NOW,
+    };
+    let (sale, epoch) = (stage.sale.clone(), Epoch(epoch));
+    Event { id: "e".into(), kind, sale, epoch, at: NOW, orders: vec![fact] }
+}
+
+#[tokio::test]
+async fn a_sale_that_another_replica_has_rebuilt_meanwhile_is_left_as_it_is() {
+    let stage = Stage::open().await;
+    stage.keeper.recover(&stage.sale, Fault::Lost).await;
+    assert_eq!((stage.epoch().await, stage.in_lane().await), (Ok(1), 0), "no barrier, no new epoch");
+}
+
+#[tokio::test]
+async fn a_state_that_is_wrong_is_written_afresh_behind_a_barrier() {
+    let stage = Stage::open().await;
+    stage.ledger.live.lock().push(live(1, "ann"));
+    stage.play_consumer(2);
+    stage.keeper.recover(&stage.sale, Fault::Unfit(Epoch(1))).await;
+    assert_eq!(stage.epoch().await, Ok(2));
+    let counts = stage.stock.snapshot(&stage.sale).await.unwrap();
+    assert_eq!((counts.free, counts.settled), (4, 1));
+}
+
+#[tokio::test]
+async fn a_release_waits_for_the_state_that_is_being_written() {
+    let stage = Stage::open().await;
+    assert_eq!(stage.reserve(1, "ann").await, Reserved::Reserved);
+    stage.keeper.apply(&told(&stage, EventKind::OrderPlaced, 1, 1, "ann")).await.unwrap();
+    // The barrier was reached and the ledger was read, with ann's order in it; then it expired.
+    stage.ledger.live.lock().push(live(1, "ann"));
+    let expired = told(&stage, EventKind::OrderExpired, 2, 1, "ann");
+    let waits = stage.keeper.apply(&expired).await;
+    assert!(matches!(waits, Err(Waits::Rebuild { in_force: 1, of: 2 })), "{waits:?}");
+    stage.play_consumer(2);
+    stage.keeper.recover(&stage.sale, Fault::Unfit(Epoch(1))).await;
+    assert!(matches!(stage.stock.peek(&stage.sale, first(1)).await, Ok(Peek::Settled(_))));
+    stage.keeper.apply(&expired).await.unwrap();
+    assert_eq!(stage.stock.snapshot(&stage.sale).await.unwrap().free, 5, "the unit is back");
+}
+
+#[tokio::test]
+async fn a_creation_that_is_repeated_writes_no_stock_again() {
+    let stage = Stage::open().await;
+    stage.stock.lose_everything();
+    assert_eq!(stage.create().await, StatusCode::CREATED, "the same answer as before");
+    assert_eq!(
+        stage.epoch().await,
+        Err(StockError::UnknownSale(stage.sale.clone())),
+        "and no stock without a barrier"
+    );
+}
+
+#[tokio::test]
+async fn a_late_payment_finds_the_unit_that_its_own_order_held() {
+    let stage = Stage::open().await;
+    assert_eq!(stage.reserve(1, "ann").await, Reserved::Reserved);
+    stage.keeper.apply(&told(&stage, EventKind::OrderPlaced, 1, 1, "ann")).await.unwrap();
+    // Expired in the ledger; the event that says so is still on its way. Ann may hold one unit.
+    let wanted = LateReservation {
+        order_id: id(1),
+        sale: stage.sale.clone(),
+        buyer: "ann".parse().unwrap(),
+        quantity: 1,
+    };
+    let outcome: LateOutcome = stage.call("/internal/v1/late-reservations", &wanted).await;
+    assert_eq!(outcome, LateOutcome::Reserved { epoch: Epoch(1) });
+    stage.keeper.apply(&told(&stage, EventKind::OrderExpired, 1, 1, "ann")).await.unwrap();
+    let counts = stage.stock.snapshot(&stage.sale).await.unwrap();
+    assert_eq!((counts.free, counts.reserved, counts.settled), (4, 1, 0), "one unit, held once");
+}

@@ -16,7 +16,7 @@ use contract::events::{Channel, EventKind};
 use messaging::contract_suite::samples::{event, lane, notice, numbers, order};
 use messaging::contract_suite::{WAIT, assert_idle, take, until};
 use messaging::rabbitmq::{Addresses, LogStart, RabbitBroker, RabbitOptions};
-use messaging::topology::Limits;
+use messaging::topology::{self, Limits};
 use messaging::{EventBus, OrderQueue, PublishError};
 use proxy::Proxy;
 use rabbit::{Vhost, variable};
@@ -303,4 +303,22 @@ fn authority() -> String {
     let url = variable("TEST_AMQP_URL");
     let authority = url.trim_start_matches("amqp://").split('/').next().unwrap_or_default();
     authority.rsplit_once('@').map_or(authority, |(_, host)| host).to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ: cargo xtask test runs it"]
+async fn a_channel_that_the_broker_closed_is_opened_anew() {
+    let vhost = Vhost::new();
+    let broker = vhost.open(options()).await;
+    let publish = async |n| EventBus::publish(&*broker, &event(n, EventKind::OrderPaid)).await;
+    publish(1).await.unwrap();
+    // An operator's slip. The broker answers a publish to an exchange that is gone by closing its channel, and only
+    // that: the connection stays, and so would a channel that nobody looks at.
+    let (status, body) =
+        vhost.api.ask("DELETE", &format!("/exchanges/{}/{}", vhost.name, topology::EVENTS), "");
+    assert_eq!(status, 204, "{body}");
+    until("it is missed", || async { publish(2).await.err() }).await;
+    // Declared anew within ten seconds.
+    until("events go again", || async { publish(3).await.ok() }).await;
+    OrderQueue::publish(&*broker, &order(1)).await.unwrap();
 }

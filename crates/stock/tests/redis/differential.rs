@@ -86,7 +86,8 @@ fn a_mistake_in_the_library_is_found() {
         ("s.free = math.max(s.total - s.reserved - s.settled, 0)", "s.free = s.free + units"),
         ("local refusal = #id == ID_LEN and closed", "local refusal = closed"),
         ("s.epoch ~= armed[key]", "armed[key] and s.epoch ~= armed[key]"),
-        ("if there and unpack_state(there).epoch >= tonumber(args[1]) then", "if false then"),
+        ("if there and unpack_state(there).epoch >= epoch then", "if false then"),
+        ("if is_there and tonumber(string.match(begun, '^%d+')) > epoch then", "if false then"),
     ] {
         assert!(SHIPPED.contains(right), "the library has changed: {right}");
         let mutated = with_a_test_clock(&SHIPPED.replacen(right, wrong, 1));

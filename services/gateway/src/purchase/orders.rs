@@ -177,7 +177,6 @@ impl Request<'_> {
         if i64::from(known.quantity) != self.quantity {
             return Err(Refusal::new(Code::TicketMismatch).into());
         }
-        let _share = self.gateway.shares.take(&claims.buyer)?;
         let status = self.gateway.accepted_status(self.sale, claims.order).await?;
         Ok(Answer::Accepted { order: claims.order, status })
     }

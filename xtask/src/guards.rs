@@ -50,11 +50,15 @@ struct Guard {
     engines: bool,
 }
 
-/// Tries every guard whose name contains `only`.
+/// Whether a name contains one of the parts that are asked for, with commas between them.
+fn is_asked_for(only: Option<&str>, name: &str) -> bool {
+    only.is_none_or(|parts| parts.split(',').any(|part| name.contains(part)))
+}
+
+/// Tries every guard that is asked for.
 pub(crate) fn run(only: Option<&str>) -> Outcome {
     let index = Index::read()?;
-    let chosen: Vec<_> =
-        index.guard.iter().filter(|g| only.is_none_or(|part| g.name.contains(part))).collect();
+    let chosen: Vec<_> = index.guard.iter().filter(|g| is_asked_for(only, &g.name)).collect();
     let tree = target().join("guards-tree");
     copy_tree(&tree)?;
     let needed = chosen.iter().any(|guard| guard.engines);

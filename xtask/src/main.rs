@@ -44,7 +44,7 @@ enum Task {
     Stack(stack::Options),
     /// Remove each guard in turn and show that its tests then fail.
     Guards {
-        /// Only guards whose name contains this.
+        /// Only guards whose name contains this, or one of several parts with commas between them.
         only: Option<String>,
         /// The rules of the protocol, each against the fault that it is there for.
         #[arg(long)]

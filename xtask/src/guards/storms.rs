@@ -26,11 +26,11 @@ pub(super) struct Storm {
     fault: String,
 }
 
-/// Tries every rule whose guard or fault contains `only`.
+/// Tries every rule whose guard or fault is asked for.
 pub(crate) fn run(only: Option<&str>) -> Outcome {
     let index = Index::read()?;
     let wanted =
-        |storm: &&Storm| only.is_none_or(|part| storm.guard.contains(part) || storm.fault.contains(part));
+        |storm: &&Storm| super::is_asked_for(only, &storm.guard) || super::is_asked_for(only, &storm.fault);
     let chosen: Vec<_> = index.storm.iter().filter(wanted).collect();
     if chosen.is_empty() {
         return Err("no rule has such a guard".into());

@@ -67,13 +67,12 @@ pub(crate) fn run(only: Option<&str>) -> Outcome {
     let trial = Trial { tree: &tree, variables: &variables };
     let mut failed = Vec::new();
     // First all of them in place, so that nothing is built twice; then one by one without.
-    for guard in &chosen {
-        trial
-            .test_passes(guard)
-            .map_err(|out| format!("{}: with every guard in place its test fails:\n{out}", guard.name))?;
-    }
-    for guard in &chosen {
-        let verdict = trial.without(guard);
+    let in_place: Vec<_> = chosen.iter().map(|guard| trial.test_passes(guard)).collect();
+    for (guard, in_place) in chosen.iter().zip(in_place) {
+        let verdict = match in_place {
+            Ok(()) => trial.without(guard),
+            Err(out) => Err(format!("with every guard in place its test fails:\n{out}")),
+        };
         println!("{:4} {:28} {}", if verdict.is_ok() { "ok" } else { "FAIL" }, guard.name, guard.rule);
         if let Err(why) = verdict {
             println!("     {why}");

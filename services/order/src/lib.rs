@@ -36,7 +36,7 @@ pub use webhook::sign as sign_webhook;
 use order_store::OrderStore;
 use payment::{PaymentProvider, Sandbox};
 
-/// How often the store is asked whether it answers, in milliseconds.
+/// How often ledger and queue are asked whether they answer, in milliseconds.
 const PING_EVERY_MS: u64 = 1_000;
 
 /// What the order service works with.
@@ -80,7 +80,7 @@ pub async fn serve(config: Config, deps: Dependencies, listeners: Listeners, shu
     }
     tasks.spawn(relay::run(deps.store.clone(), deps.bus.clone(), shutdown.clone()));
     jobs::spawn(&mut tasks, &config, &deps, &shutdown);
-    tasks.spawn(watch_store(deps.store.clone(), health.clone(), shutdown.clone()));
+    tasks.spawn(watch_engines(deps.store.clone(), deps.queue.clone(), health.clone(), shutdown.clone()));
     if let Some(sandbox) = deps.sandbox.clone() {
         if !config.demo {
             tracing::warn!("payments go to the sandbox, where no money moves: see docs/extending.md");
@@ -101,15 +101,25 @@ pub async fn serve(config: Config, deps: Dependencies, listeners: Listeners, shu
     }
 }
 
-/// Readiness means that the ledger answers.
-async fn watch_store(store: Arc<dyn OrderStore>, health: Health, shutdown: CancellationToken) {
-    const PART: &str = "order store";
-    health.needs(PART);
+/// Readiness means that the ledger answers, and that orders can come in.
+async fn watch_engines(
+    store: Arc<dyn OrderStore>,
+    queue: Arc<dyn OrderQueue>,
+    health: Health,
+    shutdown: CancellationToken,
+) {
+    const LEDGER: &str = "the ledger";
+    const QUEUE: &str = "the order queue";
+    for part in [LEDGER, QUEUE] {
+        health.needs(part);
+    }
+    let told = |part, answer: Result<(), String>| match answer {
+        Ok(()) => health.up(part),
+        Err(why) => health.down(part, why),
+    };
     loop {
-        match store.ping().await {
-            Ok(()) => health.up(PART),
-            Err(error) => health.down(PART, error.to_string()),
-        }
+        told(LEDGER, store.ping().await.map_err(|e| e.to_string()));
+        told(QUEUE, queue.lane_stats().await.map(drop).map_err(|e| e.to_string()));
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(Duration::from_millis(PING_EVERY_MS)) => {}

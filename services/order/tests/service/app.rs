@@ -17,7 +17,9 @@ use order::order_store::{OrderStore, SqliteOptions, SqliteStore};
 use order::payment::{PaymentProvider, Sandbox, SandboxConfig};
 use order::{Config, Dependencies, LateStock, LateStockError, Listeners};
 use service_kit::http::{HttpClient, Reply};
+use service_kit::telemetry::Metrics;
 use service_kit::{Secret, Settings, SystemClock};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -60,6 +62,8 @@ pub(crate) struct Wishes {
     pub(crate) webhooks_lost: bool,
     /// Events get through at the third attempt.
     pub(crate) flaky_bus: bool,
+    /// A queue between the service and the broker.
+    pub(crate) queue: Option<fn(Arc<EmbeddedBroker>) -> Arc<dyn OrderQueue>>,
 }
 
 pub(crate) struct App {
@@ -69,6 +73,8 @@ pub(crate) struct App {
     pub(crate) http: HttpClient,
     /// Without the internal token.
     pub(crate) open: HttpClient,
+    /// The operators' listener.
+    pub(crate) operators: HttpClient,
     pub(crate) database: PathBuf,
     shutdown: CancellationToken,
     service: Option<JoinHandle<()>>,
@@ -110,6 +116,10 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut state: impl 
     }
 }
 
+async fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
 impl App {
     pub(crate) async fn start(wishes: Wishes) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -126,7 +136,8 @@ impl App {
             broker,
             clock,
             http: nowhere.clone(),
-            open: nowhere,
+            open: nowhere.clone(),
+            operators: nowhere,
             database,
             shutdown: CancellationToken::new(),
             service: None,
@@ -139,8 +150,8 @@ impl App {
 
     /// Starts the service, afresh after [`App::stop`].
     pub(crate) async fn resume(&mut self) {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let (listener, operators) = (listener().await, listener().await);
+        let (address, for_operators) = (listener.local_addr().unwrap(), operators.local_addr().unwrap());
         let webhook_to = if self.wishes.webhooks_lost { "127.0.0.1:9".into() } else { address.to_string() };
         let settings = Settings::from_vars([])
             .unwrap()
@@ -157,11 +168,15 @@ impl App {
         let url = format!("sqlite:{}", self.database.display());
         let sandbox = Sandbox::open(&url, sandbox_config, self.clock.clone()).await.unwrap();
         let broker = self.broker.clone();
+        let queue = match self.wishes.queue {
+            Some(over) => over(broker.clone()),
+            None => broker.clone(),
+        };
         let bus: Arc<dyn EventBus> =
             if self.wishes.flaky_bus { Arc::new(FlakyBus::over(broker)) } else { broker };
         let deps = Dependencies {
             store: self.store.clone(),
-            queue: self.broker.clone(),
+            queue,
             bus,
             provider: self.wishes.provider.clone().unwrap_or(sandbox.clone()),
             sandbox: Some(sandbox),
@@ -169,11 +184,12 @@ impl App {
             clock: self.clock.clone(),
         };
         self.shutdown = CancellationToken::new();
-        let listeners = Listeners { internal: listener, operators: None };
+        let listeners = Listeners { internal: listener, operators: Some((operators, Metrics::install())) };
         self.service = Some(tokio::spawn(order::serve(config, deps, listeners, self.shutdown.clone())));
         let base = format!("http://{address}");
         self.http = HttpClient::new(&base, Some(&Secret::new(TOKEN)));
         self.open = HttpClient::new(&base, None);
+        self.operators = HttpClient::new(&format!("http://{for_operators}"), None);
     }
 
     /// Asks the service to stop and waits until it has.

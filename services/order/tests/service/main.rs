@@ -6,5 +6,6 @@ mod app;
 mod lanes;
 mod money;
 mod outbox;
+mod readiness;
 mod refusals;
 mod timeouts;

@@ -109,6 +109,8 @@ fn read_all_afresh(gateway: &Gateway) {
 pub(crate) async fn wake_watchers(gateway: Arc<Gateway>, bus: Arc<dyn EventBus>) {
     loop {
         if let Ok(mut tap) = bus.tap().await {
+            // Whatever happened before this moment was missed.
+            gateway.watchers.ring_all();
             while let Ok(event) = tap.next().await {
                 match event {
                     Some(event) => event.orders.iter().for_each(|fact| gateway.watchers.ring(fact.order)),

@@ -28,10 +28,10 @@ impl EventBus for RabbitBroker {
     }
 
     async fn broadcasts(&self) -> Result<Box<dyn Broadcasts>, QueueError> {
-        Ok(Box::new(Listener::open(&*self.live()?, topology::BROADCAST, "", self.closing.clone()).await?))
+        Ok(Box::new(Listener::to_broadcasts(&*self.live()?, self.closing.clone()).await?))
     }
 
     async fn tap(&self) -> Result<Box<dyn EventTap>, QueueError> {
-        Ok(Box::new(Listener::open(&*self.live()?, topology::EVENTS, "#", self.closing.clone()).await?))
+        Ok(Box::new(Listener::to_events(&*self.live()?, self.closing.clone()).await?))
     }
 }

@@ -19,11 +19,16 @@ use crate::{Consumer, Delivery, QueueError};
 const ANSWER_MS_MAX: u64 = 5_000;
 
 /// Consumes a queue on this channel; nothing but the consumer may use it.
-pub(super) async fn consume(channel: &Channel, queue: &str, prefetch: u16) -> Result<Arc<Inbox>, QueueError> {
+pub(super) async fn consume(
+    channel: &Channel,
+    queue: &str,
+    prefetch: u16,
+    arguments: FieldTable,
+) -> Result<Arc<Inbox>, QueueError> {
     let asked = async {
         channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
         let options = BasicConsumeOptions::default();
-        channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await
+        channel.basic_consume(queue.into(), "".into(), options, arguments).await
     };
     let stream = within(ANSWER_MS_MAX, asked).await.map_err(QueueError::Unreachable)?;
     Ok(Inbox::reading(stream))
@@ -48,7 +53,7 @@ impl RabbitConsumer {
         closing: CancellationToken,
     ) -> Result<Self, QueueError> {
         let channel = live.channel().await.map_err(QueueError::Unreachable)?;
-        let inbox = consume(&channel, queue, prefetch).await?;
+        let inbox = consume(&channel, queue, prefetch, FieldTable::default()).await?;
         let lost = live.lost.clone();
         Ok(Self { channel: Some(channel), inbox, held: VecDeque::new(), lost, closing })
     }

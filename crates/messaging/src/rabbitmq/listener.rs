@@ -1,12 +1,12 @@
-//! Listeners to broadcasts and events: a queue of their own, gone when they are gone.
+//! Listeners to broadcasts and events.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use contract::events::{Event, SaleBroadcast};
 use lapin::Channel;
-use lapin::options::{BasicAckOptions, QueueBindOptions, QueueDeclareOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::options::{BasicAckOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -14,49 +14,57 @@ use tokio_util::sync::CancellationToken;
 use super::consumer::consume;
 use super::inbox::Inbox;
 use super::link::{Live, farewell, within};
+use super::log::LogStart;
+use super::plan::{Arguments, LOG, Value, table};
 use super::unreachable;
-use crate::{Broadcasts, EventTap, QueueError};
+use crate::{Broadcasts, EventTap, QueueError, topology};
 
 /// News a listener may lag behind before it counts as having missed some.
 const NEWS_MAX: u16 = 1_024;
 /// News the broker keeps for a listener beyond that; the oldest give way.
 const NEWS_WAITING_MAX: i64 = 1_024;
+/// How long a listener's queue stays when nobody consumes it any more, in milliseconds.
+const QUEUE_STAYS_MS: i64 = 60_000;
+/// What the names of listeners' queues begin with.
+const OWN: &str = "seckill.listener";
 /// How long the broker may take to make the queue, in milliseconds.
 const ANSWER_MS_MAX: u64 = 5_000;
 
-/// A listener to what one exchange carries.
+/// A listener.
 pub(super) struct Listener {
     channel: Option<Channel>,
+    /// The queue that goes when the listener does.
+    own: Option<String>,
     inbox: Arc<Inbox>,
     lost: CancellationToken,
     closing: CancellationToken,
 }
 
 impl Listener {
-    /// Hears what `exchange` carries under `key`, from now on.
-    pub(super) async fn open(
-        live: &Live,
-        exchange: &str,
-        key: &str,
-        closing: CancellationToken,
-    ) -> Result<Self, QueueError> {
+    /// Hears broadcasts from now on, from a queue of its own.
+    ///
+    /// Not an exclusive queue: RabbitMQ 4.2 and later keep one whose node has died, and refuse whatever is routed to it
+    /// until the node is back. A quorum queue outlives its node, and nobody else knows this one's name.
+    pub(super) async fn to_broadcasts(live: &Live, closing: CancellationToken) -> Result<Self, QueueError> {
         let channel = live.channel().await.map_err(QueueError::Unreachable)?;
+        let own = own_name()?;
         let asked = async {
-            let own =
-                QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
-            let mut arguments = FieldTable::default();
-            arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(NEWS_WAITING_MAX));
-            let queue = channel.queue_declare("".into(), own, arguments).await?;
-            let name = queue.name().clone();
+            let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+            channel.queue_declare(own.as_str().into(), durable, table(&short_lived())).await?;
             let options = QueueBindOptions::default();
-            channel
-                .queue_bind(name.clone(), exchange.into(), key.into(), options, FieldTable::default())
-                .await?;
-            Ok(name)
+            let (queue, exchange) = (own.as_str().into(), topology::BROADCAST.into());
+            channel.queue_bind(queue, exchange, "".into(), options, FieldTable::default()).await
         };
-        let queue = within(ANSWER_MS_MAX, asked).await.map_err(QueueError::Unreachable)?;
-        let inbox = consume(&channel, queue.as_str(), NEWS_MAX).await?;
-        Ok(Self { channel: Some(channel), inbox, lost: live.lost.clone(), closing })
+        within(ANSWER_MS_MAX, asked).await.map_err(QueueError::Unreachable)?;
+        let inbox = consume(&channel, &own, NEWS_MAX, FieldTable::default()).await?;
+        Ok(Self { channel: Some(channel), own: Some(own), inbox, lost: live.lost.clone(), closing })
+    }
+
+    /// Hears events from now on, from the log of them all.
+    pub(super) async fn to_events(live: &Live, closing: CancellationToken) -> Result<Self, QueueError> {
+        let channel = live.channel().await.map_err(QueueError::Unreachable)?;
+        let inbox = consume(&channel, LOG, NEWS_MAX, LogStart::Next.as_arguments()).await?;
+        Ok(Self { channel: Some(channel), own: None, inbox, lost: live.lost.clone(), closing })
     }
 
     /// The next piece of news; `None` when some may have been missed.
@@ -91,11 +99,34 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let Some(channel) = self.channel.take() else { return };
+        let (Some(channel), own) = (self.channel.take(), self.own.take()) else { return };
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(async move { farewell(&channel).await });
+            runtime.spawn(async move {
+                if let Some(own) = own {
+                    let gone = channel.queue_delete(own.as_str().into(), QueueDeleteOptions::default());
+                    // What stays expires.
+                    let _ = within(ANSWER_MS_MAX, gone).await;
+                }
+                farewell(&channel).await;
+            });
         }
     }
+}
+
+/// A queue's name that nobody else has.
+fn own_name() -> Result<String, QueueError> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|e| QueueError::Unreachable(format!("no random numbers: {e}")))?;
+    Ok(format!("{OWN}.{:032x}", u128::from_be_bytes(random)))
+}
+
+fn short_lived() -> Arguments {
+    vec![
+        ("x-queue-type", Value::Text("quorum")),
+        ("x-expires", Value::Number(QUEUE_STAYS_MS)),
+        ("x-max-length", Value::Number(NEWS_WAITING_MAX)),
+        ("x-overflow", Value::Text("drop-head")),
+    ]
 }
 
 #[async_trait]

@@ -57,6 +57,13 @@ impl FromStr for LogStart {
 }
 
 impl LogStart {
+    /// What a consumer of the log says to begin there.
+    pub(super) fn as_arguments(self) -> FieldTable {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-stream-offset".into(), self.argument());
+        arguments
+    }
+
     fn argument(self) -> AMQPValue {
         match self {
             Self::First => AMQPValue::LongString("first".into()),
@@ -111,10 +118,8 @@ impl EventLog {
     async fn read(connection: Connection, start: LogStart) -> Result<Self, lapin::Error> {
         let channel = connection.create_channel().await?;
         channel.basic_qos(AHEAD_MAX, BasicQosOptions::default()).await?;
-        let mut arguments = FieldTable::default();
-        arguments.insert("x-stream-offset".into(), start.argument());
         let options = BasicConsumeOptions::default();
-        let stream = channel.basic_consume(LOG.into(), "".into(), options, arguments).await?;
+        let stream = channel.basic_consume(LOG.into(), "".into(), options, start.as_arguments()).await?;
         Ok(Self { channel, stream, unacknowledged: 0, _connection: connection })
     }
 

@@ -25,6 +25,11 @@ const LOG_SEGMENT_BYTES: i64 = 64 << 20;
 /// nothing is said, and 3.10 knows no word for "unlimited".
 const LOOKS_MAX: i64 = i32::MAX as i64;
 
+/// How long a queue waits for consumers on a node that is away before it gives their messages to others, in
+/// milliseconds. 4.3 and later would wait a minute, and a lane has one consumer at a time; earlier versions, which do
+/// not know the word, do not wait at all. What is delivered twice is known by its id.
+const CONSUMERS_AWAY_MS: i64 = 1_000;
+
 /// An argument's value.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Value {
@@ -197,6 +202,7 @@ fn mortal(messages_max: u64, limits: &Limits) -> Arguments {
         ("x-message-ttl", Value::Number(limits.message_ttl_ms)),
         ("x-delivery-limit", Value::Number(limits.delivery_limit.into())),
         ("x-dead-letter-exchange", Value::Text(topology::DEAD)),
+        ("x-consumer-disconnected-timeout", Value::Number(CONSUMERS_AWAY_MS)),
     ])
 }
 

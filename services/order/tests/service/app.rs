@@ -53,6 +53,9 @@ impl LateStock for ScriptedStock {
     }
 }
 
+/// Makes the queue that the service sees, over the broker's.
+pub(crate) type Wiring = fn(Arc<EmbeddedBroker>) -> Arc<dyn OrderQueue>;
+
 /// What a test wants to be different.
 #[derive(Default)]
 pub(crate) struct Wishes {
@@ -62,8 +65,8 @@ pub(crate) struct Wishes {
     pub(crate) webhooks_lost: bool,
     /// Events get through at the third attempt.
     pub(crate) flaky_bus: bool,
-    /// A queue between the service and the broker.
-    pub(crate) queue: Option<fn(Arc<EmbeddedBroker>) -> Arc<dyn OrderQueue>>,
+    /// What stands between the service and the broker's queue.
+    pub(crate) wire: Option<Wiring>,
 }
 
 pub(crate) struct App {
@@ -168,8 +171,8 @@ impl App {
         let url = format!("sqlite:{}", self.database.display());
         let sandbox = Sandbox::open(&url, sandbox_config, self.clock.clone()).await.unwrap();
         let broker = self.broker.clone();
-        let queue = match self.wishes.queue {
-            Some(over) => over(broker.clone()),
+        let queue = match self.wishes.wire {
+            Some(wire) => wire(broker.clone()),
             None => broker.clone(),
         };
         let bus: Arc<dyn EventBus> =

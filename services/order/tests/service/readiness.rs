@@ -42,7 +42,7 @@ impl OrderQueue for Wire {
 
 #[tokio::test]
 async fn who_loses_the_queue_is_not_ready_until_it_is_back() {
-    let app = App::start(Wishes { queue: Some(|broker| Arc::new(Wire(broker))), ..Wishes::default() }).await;
+    let app = App::start(Wishes { wire: Some(|broker| Arc::new(Wire(broker))), ..Wishes::default() }).await;
     let asked = || async {
         let reply = app.operators.send(Method::GET, "/readyz", HeaderMap::new(), Default::default()).await;
         let reply = reply.unwrap();

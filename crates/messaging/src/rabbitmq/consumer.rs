@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lapin::Channel;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, BasicRejectOptions};
 use lapin::types::FieldTable;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -80,8 +80,9 @@ impl RabbitConsumer {
     async fn give_back(&mut self, tag: u64, requeue: bool) -> Result<(), QueueError> {
         let at = self.held.binary_search(&tag);
         let at = at.map_err(|_| QueueError::Unknown(format!("delivery {tag}")))?;
-        let options = BasicNackOptions { requeue, multiple: false };
-        self.channel()?.basic_nack(tag, options).await.map_err(|e| unreachable(&e))?;
+        // Not a nack: from 4.3 on that does not count towards the delivery limit.
+        let options = BasicRejectOptions { requeue };
+        self.channel()?.basic_reject(tag, options).await.map_err(|e| unreachable(&e))?;
         self.held.remove(at);
         self.inbox.done(1);
         Ok(())

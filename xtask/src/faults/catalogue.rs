@@ -457,7 +457,7 @@ const OF_MANY_NODES: &[Fault] = &[
     Fault {
         name: "leader-killed",
         injects: "of three RabbitMQ nodes, the leader of the busiest lane is killed",
-        expected: "a new leader is elected, channels are opened anew; a pause of 5 s at most",
+        expected: "a new leader is elected, channels are opened anew; a pause of 5 s at most, and orders are committed while it is away",
         effects: &[TroubledPublish],
         shape: highly_available,
         storm_s: 40,

@@ -10,6 +10,10 @@ use crate::rules::SaleRules;
 
 /// Longest time for `GET /internal/v1/audit`, in milliseconds: an audit reads everything there is.
 pub const AUDIT_MS_MAX: u64 = 120_000;
+/// How long ago a gateway may have looked at a sale's stock state when it answers 202 by what it saw, in milliseconds.
+/// A barrier waits longer than that once the state is out of force: whatever was confirmed by such a look is in the lane
+/// before it.
+pub const STOCK_LOOK_MS_MAX: u64 = 50;
 
 /// Inventory's whole knowledge of a sale: what the gateway's catalogue keeps.
 /// `GET /internal/v1/sales`, `GET /internal/v1/sales/{id}`.

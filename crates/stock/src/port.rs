@@ -220,8 +220,8 @@ pub trait StockStore: Send + Sync {
     /// most `limit`.
     async fn stale(&self, sale: &SaleId, age_ms: i64, limit: usize) -> Result<Vec<Held>, StockError>;
 
-    /// Begins to write a sale afresh. False if the store is already at this epoch or a higher one, or somebody has
-    /// begun to write a higher one.
+    /// Begins to write a sale afresh, and takes the state that is there out of force. False, and nothing happens, if the
+    /// store is already at this epoch or a higher one, or somebody has begun to write a higher one.
     async fn rebuild_begin(&self, rebuild: &Rebuild) -> Result<bool, StockError>;
 
     /// Adds live orders as Settled to the state being written. False if the rebuild is void.

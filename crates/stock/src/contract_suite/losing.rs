@@ -53,8 +53,13 @@ pub(super) async fn a_rebuild_only_rises_above_what_is_there(harness: &dyn Harne
         assert_eq!(stage.store.rebuild_begin(&rebuild_of(&stage, epoch, 7)).await, Ok(false));
     }
     let above = rebuild_of(&stage, 2, 7);
+    assert_eq!(stage.counts().await, (2, 1, 0), "a rebuild that is refused changes nothing");
     assert_eq!(stage.store.rebuild_begin(&above).await, Ok(true));
-    assert_eq!(stage.counts().await, (2, 1, 0), "what is in force stays until the new state is whole");
+    let unknown = StockError::UnknownSale(stage.sale.clone());
+    assert_eq!(stage.store.view(&stage.sale).await, Err(unknown.clone()), "the old state is out of force");
+    let request = stage.request(2, "bob", 1).await;
+    assert_eq!(stage.store.reserve(&request).await, Err(unknown.clone()), "what the ledger would reject");
+    assert_eq!(stage.store.release(&stage.sale, first(1)).await, Err(unknown));
     assert_eq!(stage.store.rebuild_finish(&above, &stage.config, 3, 1).await, Ok(true));
     assert_eq!(stage.counts().await, (3, 0, 0));
     assert!(stage.store.view(&stage.sale).await.expect("there").change.epoch == 2);

@@ -132,6 +132,8 @@ impl StockStore for MemoryStock {
         if slot.draft.as_ref().is_some_and(|(begun, _)| begun.epoch > rebuild.epoch) {
             return Ok(false);
         }
+        // **Out of force from here on**: the ledger rejects what is reserved in it once the barrier is reached.
+        slot.live = None;
         slot.draft = Some((rebuild.clone(), SaleStock::empty(rebuild.epoch)));
         Ok(true)
     }

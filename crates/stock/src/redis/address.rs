@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use redis::cluster::ClusterClient;
+use redis::io::tcp::TcpSettings;
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, TlsMode,
@@ -68,7 +69,10 @@ impl Address {
                     .retries(1)
                     .max_retry_wait(50)
                     .min_retry_wait(10)
-                    .connection_timeout(answer_max)
+                    // While a node that is away is dialled, the calls of the others wait.
+                    .connection_timeout(answer_max / 2)
+                    // A host that is gone breaks no connection by itself.
+                    .tcp_settings(TcpSettings::default().set_user_timeout(answer_max * STALLED))
                     // Each call has its own bound; this one only ends what nobody waits for any more.
                     .response_timeout(answer_max * STALLED);
                 builder

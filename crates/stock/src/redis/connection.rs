@@ -2,7 +2,8 @@
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::ClusterConnection;
-use redis::{Cmd, Value};
+use redis::cluster_routing::{MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo};
+use redis::{Arg, Cmd, Value};
 
 use super::failure::Failure;
 
@@ -16,18 +17,24 @@ pub(super) enum Connection {
 }
 
 impl Connection {
-    /// Whether it reconnects by itself. A cluster's does: one dead node breaks the calls of its own sales, and to
-    /// dial anew for each of them would break everybody's.
-    pub(super) fn mends_itself(&self) -> bool {
-        matches!(self, Self::Cluster(_))
-    }
-
     /// Sends one command and awaits its answer.
     pub(super) async fn ask(&mut self, command: &Cmd) -> Result<Value, Failure> {
         let answer = match self {
             Self::Single(connection) => connection.send_packed_command(command).await,
+            Self::Cluster(connection) if is_ping(command) => {
+                connection.route_command(command.clone(), anybody()).await
+            }
             Self::Cluster(connection) => connection.req_packed_command(command).await,
         };
         Ok(answer?.extract_error()?)
     }
+}
+
+/// The client would ask every node, and fail if one of them is away. But that one concerns only its own sales.
+fn anybody() -> RoutingInfo {
+    RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, Some(ResponsePolicy::OneSucceeded)))
+}
+
+fn is_ping(command: &Cmd) -> bool {
+    matches!(command.args_iter().next(), Some(Arg::Simple(b"PING")))
 }

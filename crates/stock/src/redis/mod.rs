@@ -10,6 +10,7 @@ mod connection;
 mod failure;
 mod library;
 mod link;
+mod silences;
 mod store;
 
 use std::time::Duration;
@@ -18,13 +19,17 @@ use domain::SaleId;
 use metrics::Counter;
 use redis::{Cmd, Value};
 use tokio::sync::{Mutex, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use self::address::Address;
 use self::failure::{Failure, refused};
 use self::link::{Link, Live};
+use self::silences::Silences;
 use crate::open::OpenError;
 use crate::port::StockError;
+
+/// How many times longer than a buyer's call it may take to see to the library: loading it takes a server longer.
+const INSTALL_PATIENCE: u32 = 10;
 
 /// How a [`RedisStock`] behaves.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +57,7 @@ pub struct RedisStock {
     installing: Mutex<()>,
     call_max: Duration,
     slots: Semaphore,
+    silences: Silences,
     counts: Counts,
 }
 
@@ -79,6 +85,7 @@ impl RedisStock {
             installing: Mutex::new(()),
             call_max,
             slots: Semaphore::new(options.calls_max),
+            silences: Silences::default(),
             counts: Counts {
                 calls: metrics::counter!("seckill_stock_calls_total"),
                 timeouts: metrics::counter!("seckill_stock_timeouts_total"),
@@ -120,15 +127,28 @@ impl RedisStock {
         answer
     }
 
+    /// Makes sure that every server there is has the library, if that is this one's to do.
+    async fn see_to_library(&self) -> Result<(), Failure> {
+        if !self.installer {
+            return Ok(());
+        }
+        let installed = async {
+            let mut live = self.link.live().await?;
+            let _alone = self.installing.lock().await;
+            library::install(&mut live.connection).await
+        };
+        timeout(self.call_max * INSTALL_PATIENCE, installed).await.unwrap_or(Err(Failure::TimedOut))
+    }
+
     /// Asks on this connection, and has it replaced if it turns out to be dead.
     async fn ask_on(&self, live: &mut Live, command: &Cmd, deadline: Instant) -> Result<Value, Failure> {
         let answers_before = live.answers();
         let answer = timeout_at(deadline, live.connection.ask(command)).await;
         let answer = answer.unwrap_or(Err(Failure::TimedOut));
         match &answer {
-            Err(Failure::Broken(_)) if live.connection.mends_itself() => {}
+            Err(Failure::Broken(_)) if self.link.mends_itself() => {}
             Err(Failure::Broken(_)) => self.link.replace(live),
-            Err(Failure::TimedOut) if live.answers() == answers_before => self.link.replace(live),
+            Err(Failure::TimedOut) if live.answers() == answers_before => self.link.doubt(live),
             Err(Failure::TimedOut) => {}
             Ok(_) | Err(Failure::Refused(_) | Failure::LibraryMissing) => live.answered(),
         }
@@ -137,11 +157,24 @@ impl RedisStock {
 
     /// Calls a function of a sale that must be in force.
     async fn call(&self, sale: &SaleId, command: &Cmd) -> Result<Value, StockError> {
-        match self.ask(command).await {
-            Ok(answer) if codec::is_unknown(&answer) => Err(StockError::UnknownSale(sale.clone())),
-            Ok(answer) => Ok(answer),
-            Err(failure) => Err(unanswered(sale, failure)),
+        match self.ask_about(sale, command, self.call_max).await? {
+            answer if codec::is_unknown(&answer) => Err(StockError::UnknownSale(sale.clone())),
+            answer => Ok(answer),
         }
+    }
+
+    /// Sends a command about a sale. In a cluster, if the sale's calls have timed out for long, the connection is renewed:
+    /// as long as other sales get answers, nobody else would notice.
+    async fn ask_about(&self, sale: &SaleId, command: &Cmd, bound: Duration) -> Result<Value, StockError> {
+        let answer = self.ask_within(command, bound).await;
+        match &answer {
+            Err(Failure::TimedOut) if self.link.mends_itself() && self.silences.unheard(sale) => {
+                self.link.renew();
+            }
+            Err(_) => {}
+            Ok(_) => self.silences.heard(sale),
+        }
+        answer.map_err(|failure| unanswered(sale, failure))
     }
 }
 

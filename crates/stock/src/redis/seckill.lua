@@ -12,7 +12,7 @@
 --   draft, draft book    a state that is being rebuilt
 
 -- Rises with every change of this file. A newer library must serve the callers of an older one.
-local VERSION = 4
+local VERSION = 5
 
 -- What every function answers for a sale whose state is not in force.
 local UNKNOWN = -1
@@ -366,6 +366,8 @@ local function rebuild_begin(keys, args)
     return 0
   end
   redis.call('UNLINK', keys[2], keys[3])
+  -- Out of force from here on: the ledger rejects what is reserved in it once the barrier is reached.
+  armed[keys[1]] = nil
   drafts[keys[1]] = permission(args)
   redis.call('HSET', keys[2], 'permission', permission(args), 'settled', 0)
   return 1

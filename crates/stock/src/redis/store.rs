@@ -7,7 +7,7 @@ use domain::{ReservationId, SaleId};
 
 use super::codec::{self, IdBytes, Key};
 use super::failure::Failure;
-use super::{RedisStock, link, unanswered};
+use super::{RedisStock, link};
 use crate::port::{
     Held, Peek, Rebuild, Released, Reserve, Reserved, SaleView, Snapshot, StockConfig, StockError, StockStore,
 };
@@ -33,8 +33,7 @@ fn unreadable(failure: Failure) -> StockError {
 impl RedisStock {
     /// One step of a rebuild, which needs no state in force.
     async fn rebuild_step(&self, rebuild: &Rebuild, command: &redis::Cmd) -> Result<bool, StockError> {
-        let answer = self.ask_within(command, self.call_max * REBUILD_PATIENCE).await;
-        let answer = answer.map_err(|failure| unanswered(&rebuild.sale, failure))?;
+        let answer = self.ask_about(&rebuild.sale, command, self.call_max * REBUILD_PATIENCE).await?;
         codec::permitted(&answer).map_err(unreadable)
     }
 }
@@ -107,6 +106,8 @@ impl StockStore for RedisStock {
     async fn rebuild_begin(&self, rebuild: &Rebuild) -> Result<bool, StockError> {
         let mut command = codec::call("seckill_rebuild_begin", &rebuild.sale, &REBUILD_KEYS);
         command.arg(rebuild.epoch.0).arg(rebuild.token);
+        // A node of a cluster that was away when the others were seen to may have an older library.
+        self.see_to_library().await.map_err(unreadable)?;
         self.rebuild_step(rebuild, &command).await
     }
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use stock::{Reserved, StockError, StockStore};
+use stock::{RedisOptions, RedisStock, Reserved, StockError, StockStore};
 
-use crate::support::{Server, keeper, open_sale, request, sale, until};
+use crate::support::{Server, connected, keeper, open_sale, request, sale, until};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Redis: cargo xtask test runs it"]
@@ -38,12 +38,14 @@ async fn sentinels_name_the_new_primary_and_the_store_follows() {
     drop(replica);
 }
 
-/// Three primaries that share the slots.
+const CLUSTERED: [&str; 4] = ["--cluster-enabled", "yes", "--cluster-node-timeout", "500"];
+
+/// Three primaries that share the slots, and find each other missing after half a second.
 async fn cluster() -> Vec<Server> {
     const SLOTS: [(&str, &str); 3] = [("0", "5000"), ("5001", "10000"), ("10001", "16383")];
     let mut nodes: Vec<Server> = Vec::new();
     for (from, to) in SLOTS {
-        let node = Server::start(&["--cluster-enabled", "yes"]).await;
+        let node = Server::start(&CLUSTERED).await;
         node.tell(&["CLUSTER", "ADDSLOTSRANGE", from, to]).await;
         if let Some(first) = nodes.first() {
             node.tell(&["CLUSTER", "MEET", "127.0.0.1", &first.port.to_string()]).await;
@@ -100,4 +102,87 @@ async fn a_cluster_spreads_sales_and_each_is_whole() {
         let ticket = request(&*store, sale, 2).await;
         assert_eq!(store.reserve(&ticket).await, Ok(Reserved::Reserved));
     }
+}
+
+/// A replica of this node of the cluster.
+async fn replica_of(primary: &Server) -> Server {
+    let replica = Server::start(&CLUSTERED).await;
+    replica.tell(&["CLUSTER", "MEET", "127.0.0.1", &primary.port.to_string()]).await;
+    let mut whoami = redis::cmd("CLUSTER");
+    let id: String =
+        whoami.arg("MYID").query_async(&mut primary.connect().await).await.expect("it has an id");
+    until("it follows", async || {
+        let mut follow = redis::cmd("CLUSTER");
+        // Refused until it knows the node.
+        let followed = follow.arg("REPLICATE").arg(&id).exec_async(&mut replica.connect().await).await;
+        followed.is_ok()
+    })
+    .await;
+    until("it has caught up", async || {
+        let mut info = redis::cmd("INFO");
+        let told: redis::RedisResult<String> =
+            info.arg("replication").query_async(&mut replica.connect().await).await;
+        told.is_ok_and(|told| told.contains("master_link_status:up"))
+    })
+    .await;
+    replica
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis: cargo xtask test runs it"]
+async fn a_cluster_goes_on_when_one_node_stands_still() {
+    let nodes = cluster().await;
+    let replica = replica_of(&nodes[0]).await;
+    let hosts: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+    // With the bounds that are shipped: how soon a silent node is noticed hangs on them.
+    let options = RedisOptions { installer: true, ..RedisOptions::default() };
+    let url = format!("redis+cluster://{}", hosts.join(","));
+    let store = connected(RedisStock::connect(&url, options).expect("the URL is fine")).await;
+    let sales: Vec<_> = (0..12).map(|n| sale(&format!("sale-{n}"))).collect();
+    for sale in &sales {
+        open_sale(&*store, sale, 1, 5).await;
+    }
+    let (mut theirs, mut others) = (Vec::new(), Vec::new());
+    for sale in &sales {
+        let mut exists = redis::cmd("EXISTS");
+        exists.arg(format!("seckill:{{{sale}}}:state"));
+        // Another node's is answered with an error.
+        let is_there = exists.query_async::<bool>(&mut nodes[0].connect().await).await;
+        if is_there == Ok(true) { theirs.push(sale) } else { others.push(sale.clone()) }
+    }
+    // Its connections stay, and nothing comes of them. The others' sales are asked for all the time, so the store's
+    // connection as a whole is never silent.
+    nodes[0].signal("-STOP");
+    assert!(!theirs.is_empty() && !others.is_empty(), "every node has some");
+    let crowd = tokio::spawn({
+        let (store, others) = (store.clone(), others.clone());
+        async move {
+            loop {
+                for sale in &others {
+                    let _ = store.view(sale).await;
+                }
+            }
+        }
+    });
+    until("it is ready all the same", async || store.ping().await.is_ok()).await;
+    until("its replica is found", async || {
+        let mut found = true;
+        for &sale in &theirs {
+            found &= store.view(sale).await.map(drop) == Err(StockError::UnknownSale(sale.clone()));
+        }
+        found
+    })
+    .await;
+    crowd.abort();
+    for sale in theirs {
+        open_sale(&*store, sale, 2, 5).await;
+        let ticket = request(&*store, sale, 2).await;
+        assert_eq!(store.reserve(&ticket).await, Ok(Reserved::Reserved));
+    }
+    for sale in &others {
+        let view = store.view(sale).await;
+        assert_eq!(view.map(|view| view.epoch.0), Ok(1), "never touched");
+    }
+    nodes[0].signal("-CONT");
+    drop(replica);
 }

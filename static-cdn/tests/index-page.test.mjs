@@ -101,11 +101,34 @@ test("a token handed over to the front page signs in there", async (t) => {
   const tab = memory();
   globalThis.sessionStorage = tab;
   installDom({ page: "index.html", hash: `#token=${tokenOf({ sub: "ada" })}` });
-  const asked = serve((what) => (what.includes("/orders") ? [200, { orders: [], next: null }] : [200, { sales: [], notices: [] }]));
+  const asked = serve((what) => (what.includes("/orders") ? [200, { orders: [], next: null }] : what.endsWith("/gate") ? [404, {}] : [200, { sales: [sale("a")], notices: [] }]));
   await import("../assets/js/index-page.js?handed-over");
   await settle();
   assert.equal(location.hash, "");
   assert.equal(document.getElementById("account").lastChild.textContent, "Sign out");
-  assert.ok(asked.some(({ what, bearer }) => what.includes("/orders") && bearer === tab.getItem("shop.token")));
+  for (const part of ["/orders", "/gate"]) assert.ok(asked.some(({ what, bearer }) => what.includes(part) && bearer === tab.getItem("shop.token")), part);
   delete globalThis.sessionStorage;
+});
+
+test("orders that can't be read just now are asked for when the shop said, and not before", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  let tick = 0;
+  t.mock.method(performance, "now", () => tick);
+  const step = async (ms) => ((tick += ms), t.mock.timers.tick(ms), await settle());
+  globalThis.sessionStorage = memory();
+  t.after(() => delete globalThis.sessionStorage);
+  const dom = installDom({ page: "index.html", hash: `#token=${tokenOf({ sub: "ada" })}` });
+  let up = false;
+  const asked = serve((what) => (!what.includes("/orders") ? [200, { sales: [], notices: [] }] : up ? [200, { orders: [order("o1", "queued")], next: null }] : [503, {}, { "retry-after": "60" }]));
+  const readings = () => asked.filter(({ what }) => what.includes("/orders")).length;
+  await import("../assets/js/index-page.js?busy-orders");
+  await settle();
+  const before = readings();
+  dom.show(false);
+  dom.show(true);
+  await step(50_000);
+  assert.equal(readings(), before);
+  up = true;
+  await step(45_000);
+  assert.equal(readings(), before + 1);
 });

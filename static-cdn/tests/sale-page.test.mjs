@@ -4,7 +4,7 @@ import { test } from "node:test";
 import "../assets/js/account.js";
 import "../assets/js/order-stream.js";
 import { watchGate } from "../assets/js/gate.js";
-import { installDom, serve, settle, tokenOf } from "./fake-dom.mjs";
+import { installDom, memory, serve, settle, tokenOf } from "./fake-dom.mjs";
 
 const opens = Date.now() - 60_000;
 const sale = { id: "s", title: "Aurora", price_cents: 500, currency: "EUR", stock: 9, per_user_limit: 4, opens_at: opens, ends_at: opens + 9e9, pay_within_s: 300 };
@@ -103,6 +103,107 @@ test("the shop's clock judges a token, not a phone's that is an hour ahead", asy
   const page = await open(t, { gate: behind, token });
   await page.step(1_000);
   assert.equal(document.getElementById("account").lastChild.textContent, "Sign out");
+});
+
+/** Opens the page in a tab that holds a ticket of ada's, on a device whose clock is `aheadMs` ahead of the shop's. */
+async function openWithTicket(t, { aheadMs, leftMs, doubtful = false, gate = () => true }) {
+  const shopNow = () => Date.now() - aheadMs;
+  const held = { ticket: "kept", order_id: "o1", expires_at: shopNow() + leftMs, quantity: 2, doubtful };
+  globalThis.sessionStorage = memory({ "shop.token": ada, "shop.ticket.s.ada": JSON.stringify(held) });
+  t.after(() => delete globalThis.sessionStorage);
+  const shop = (what) => (what.endsWith("/buy/orders") ? [202, { order_id: "o1", status: "queued" }] : what.endsWith("/tickets") ? [200, { ticket: "new", order_id: "o2", expires_at: 9e12 }] : [404, { code: "order_not_found" }]);
+  const page = await open(t, { shop, gate: async () => ((await gate()) ? [200, { ...gateIn("open"), now: shopNow() }] : [503, {}, { "retry-after": "5" }]) });
+  const bought = () => page.asked.filter(({ what }) => what.startsWith("POST /buy/")).map(({ what, body }) => `${what} ${body?.ticket} ${body?.quantity}`);
+  return { ...page, bought, kept: () => sessionStorage.getItem("shop.ticket.s.ada") };
+}
+
+test("a device that is two minutes ahead goes on with a ticket that is still good", async (t) => {
+  const page = await openWithTicket(t, { aheadMs: 120_000, leftMs: 30_000 });
+  assert.deepEqual(page.bought(), ["POST /buy/orders kept 2"]);
+  assert.equal(page.state(), "order-queued");
+});
+
+test("a device that is ten minutes behind buys nothing by opening the page with an old ticket", async (t) => {
+  const page = await openWithTicket(t, { aheadMs: -600_000, leftMs: -60_000 });
+  assert.deepEqual(page.bought(), []);
+  assert.equal(page.kept(), null);
+});
+
+test("an old ticket that may have bought something is looked up, and no more", async (t) => {
+  const page = await openWithTicket(t, { aheadMs: -600_000, leftMs: -60_000, doubtful: true });
+  assert.deepEqual(page.bought(), []);
+  assert.ok(page.asked.some(({ what }) => what === "GET /api/v1/orders/o1"));
+});
+
+for (const [name, aheadMs, leftMs, bought] of [["it goes on", 120_000, 90_000, ["POST /buy/orders kept 2"]], ["it is given up", -120_000, -1_000, []]]) {
+  test(`while nobody says the time a ticket is kept, and then ${name}`, async (t) => {
+    let up = false;
+    const page = await openWithTicket(t, { aheadMs, leftMs, gate: () => up });
+    assert.deepEqual(page.bought(), []);
+    assert.match(page.kept(), /kept/);
+    up = true;
+    await page.step(10_000);
+    assert.deepEqual(page.bought(), bought);
+    assert.equal(page.kept(), null);
+  });
+}
+
+test("whoever signs out while the time is asked for does not buy", async (t) => {
+  let told = null;
+  const page = await openWithTicket(t, { aheadMs: 0, leftMs: 30_000, gate: () => new Promise((done) => (told = done)) });
+  document.getElementById("account").lastChild.click();
+  told(true);
+  await settle();
+  assert.deepEqual(page.bought(), []);
+});
+
+test("the gate is asked with the buyer's token, and without one that has ended", async (t) => {
+  const token = tokenOf({ sub: "ada", exp: Math.floor(Date.now() / 1000) + 30 });
+  const page = await open(t, { token });
+  const gates = () => page.asked.filter(({ what }) => what.endsWith("/gate")).map(({ bearer }) => bearer);
+  await page.step(25_000);
+  assert.equal(gates().at(-1), token);
+  const real = performance.now.bind(performance);
+  t.mock.method(performance, "now", () => real() + 60_000);
+  const before = gates().length;
+  await page.step(25_000);
+  assert.ok(gates().length > before);
+  assert.equal(gates().at(-1), undefined);
+});
+
+test("a shop that says when to come back is not asked sooner, whatever wakes the page", async (t) => {
+  let answer = [200, gateIn("open")];
+  const page = await open(t, { gate: () => answer });
+  const gates = () => page.asked.filter(({ what }) => what.endsWith("/gate")).length;
+  answer = [503, { code: "unavailable" }, { "retry-after": "60" }];
+  await page.step(25_000);
+  const before = gates();
+  const wakes = [() => page.say("online"), () => (page.show(false), page.show(true)), () => page.window.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }))];
+  for (const wake of wakes) {
+    wake();
+    await settle();
+    await page.step(15_000);
+    assert.equal(gates(), before);
+  }
+  page.show(false);
+  await page.step(300_000);
+  assert.equal(gates(), before, "a hidden tab does not ask");
+  answer = [200, gateIn("open")];
+  page.show(true);
+  await page.step(95_000);
+  assert.equal(gates() > before, true, "and afterwards it is");
+});
+
+test("a line that was lost without a word is tried again as soon as it is back", async (t) => {
+  let up = true;
+  const page = await open(t, { gate: () => (up ? [200, gateIn("open")] : null) });
+  const gates = () => page.asked.filter(({ what }) => what.endsWith("/gate")).length;
+  up = false;
+  await page.step(25_000);
+  const before = gates();
+  page.say("online");
+  await settle();
+  assert.equal(gates(), before + 1);
 });
 
 test("a machine that slept asks for the time at once, and a gate that was stopped never again", async (t) => {

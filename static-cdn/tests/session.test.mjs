@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 // What is imported on demand is at hand here, so that no test waits for a disk.
-import "../assets/js/account.js";
+import { createDialog } from "../assets/js/account.js";
 import { createClock } from "../assets/js/clock.js";
 import { claimsOf, createAccount, createSession, tabStorage, USER_NAME } from "../assets/js/session.js";
 import { FakeElement, installDom, memory, serve, settle, tokenOf } from "./fake-dom.mjs";
@@ -121,9 +121,22 @@ test("a shop without the demo's sign-in says where signing in happens, from the 
   const [form, elsewhere] = dialog().children.slice(1);
   assert.deepEqual([form.hidden, elsewhere.hidden], [true, false]);
   assert.doesNotMatch(elsewhere.textContent, /demonstration/);
-  assert.match(elsewhere.textContent, /account service/);
+  assert.match(elsewhere.textContent, /account service.*come here from there/);
+  assert.equal(elsewhere.find((node) => node.tag === "a"), null, "and nobody is sent to a link that leads nowhere");
   dialog().escape();
   assert.equal(await answer, false);
+});
+
+test("signing in elsewhere is a link that tells which page to come back to", async () => {
+  const { session } = head(() => [404, { code: "not_found" }]);
+  installDom({ path: "/s/aurora", hash: "#order=o1" });
+  const { ask } = createDialog(session, "https://account.test/in?shop=1&back={page}");
+  ask();
+  await settle();
+  const dialog = document.body.find((node) => node.tag === "dialog");
+  const link = dialog.find((node) => node.tag === "a");
+  assert.equal(link.href, "https://account.test/in?shop=1&back=http%3A%2F%2Fshop.test%2Fs%2Faurora");
+  assert.equal(link.parent.parent.hidden, false);
 });
 
 test("a dialog that could not be loaded is asked for again, as if for another", async () => {

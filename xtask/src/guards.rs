@@ -14,6 +14,9 @@ use crate::engines::{Durability, Engines};
 use crate::run::{Outcome, cargo, root, target, to_end};
 pub(crate) use storms::run as run_storms;
 
+/// Lines shown of what a test said that should have failed otherwise.
+const SHOWN_LINES: usize = 60;
+
 #[derive(Deserialize)]
 struct Index {
     guard: Vec<Guard>,
@@ -75,7 +78,8 @@ pub(crate) fn run(only: Option<&str>) -> Outcome {
         };
         println!("{:4} {:28} {}", if verdict.is_ok() { "ok" } else { "FAIL" }, guard.name, guard.rule);
         if let Err(why) = verdict {
-            println!("     {why}");
+            let lines: Vec<_> = why.lines().collect();
+            println!("     {}", lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n"));
             failed.push(guard.name.as_str());
         }
     }
@@ -129,9 +133,8 @@ impl Trial<'_> {
             (true, true) => Ok(()),
             (true, false) => Err(format!("no test is named {}", guard.test)),
             _ => {
-                let all = stdout + &String::from_utf8_lossy(&stderr);
-                let lines: Vec<_> = all.lines().collect();
-                Err(lines[lines.len().saturating_sub(60)..].join("\n"))
+                // The compiler's words first: the end, which is what is shown, then says what became of the test.
+                Err(String::from_utf8_lossy(&stderr).into_owned() + &stdout)
             }
         }
     }

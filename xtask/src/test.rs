@@ -1,4 +1,4 @@
-//! Every test: of the crates, of the shop, of the house.
+//! Every test: of the crates, of the shop, of the files that install it, of the house.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,9 +8,9 @@ use crate::engines::{Durability, Engines};
 use crate::process;
 use crate::run::{Outcome, cargo, is_there, root};
 
-/// The shop's test files.
-fn shop_tests() -> Outcome<Vec<PathBuf>> {
-    let folder = root().join("static-cdn/tests");
+/// The test files in a folder, which node runs.
+fn node_tests(folder: &str) -> Outcome<Vec<PathBuf>> {
+    let folder = root().join(folder);
     let listed = fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let files = listed.filter_map(|entry| entry.ok().map(|entry| entry.path()));
     Ok(files.filter(|path| path.to_string_lossy().ends_with(".test.mjs")).collect())
@@ -24,14 +24,15 @@ pub(crate) fn run() -> Outcome {
     let mut tests = cargo(&["test", "--workspace", "--quiet", "--", "--include-ignored"]);
     tests.envs(engines.test_variables());
     process::to_end(tests)?;
-    println!("== the shop");
+    println!("== the shop, and what installs it");
     if is_there("node") {
         let mut node = Command::new("node");
         // File by file: what a folder means has changed between versions.
-        node.arg("--test").args(shop_tests()?).current_dir(root());
+        node.arg("--test").args(node_tests("static-cdn/tests")?).args(node_tests("infra/tests")?);
+        node.current_dir(root());
         process::to_end(node)?;
     } else {
-        println!("node is not installed: the shop's module tests were left out");
+        println!("node is not installed: the tests of static-cdn and infra were left out");
     }
     println!("== every test passed");
     Ok(())

@@ -1,5 +1,5 @@
 //! The house rules, as tests: who may depend on whom, how long a file may be, that every setting is
-//! documented and has an effect, and that every guard has its patch.
+//! documented and has an effect, that every guard has its patch, and that lists in documents are lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -49,9 +49,12 @@ fn read(path: impl AsRef<Path>) -> String {
 
 /// Every file below the source folders whose name ends so.
 fn files(ending: &str) -> Vec<PathBuf> {
+    files_below(&["crates", "services", "loadtest", "xtask", "static-cdn"], ending)
+}
+
+fn files_below(folders: &[&str], ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> =
-        ["crates", "services", "loadtest", "xtask", "static-cdn"].map(|f| root().join(f)).to_vec();
+    let mut folders: Vec<PathBuf> = folders.iter().map(|f| root().join(f)).collect();
     while let Some(folder) = folders.pop() {
         let entries = fs::read_dir(&folder).expect("the folder can be read");
         for entry in entries.map(|e| e.expect("the entry can be read").path()) {
@@ -175,6 +178,48 @@ fn every_guard_has_a_patch_of_one_line_and_every_patch_a_guard() {
             "{patch} must change shipped code only"
         );
         assert!(applies(&text), "{patch} is of older code: the guard is not there to be removed");
+    }
+}
+
+/// The first line with an item of a list that does not begin there: a task, or the number after that of the item which
+/// the line is part of. What reflows a text glues them together, and then they are shown as one.
+fn glued_item(text: &str) -> Option<&str> {
+    let (mut is_code, mut number) = (false, None);
+    text.lines().find(|line| {
+        let line = line.trim_start();
+        is_code ^= line.starts_with("```");
+        if is_code || line.is_empty() {
+            number = None;
+            return false;
+        }
+        if let Some(n) = line.split_once(". ").and_then(|(n, _)| n.parse::<u32>().ok()) {
+            number = Some(n);
+        }
+        let next = number.is_some_and(|n| line.contains(&format!(" {}. ", n + 1)));
+        next || line.contains(" - [ ] ") || line.contains(" - [x] ")
+    })
+}
+
+#[test]
+fn an_item_of_a_list_begins_its_line() {
+    for glued in ["- [ ] One. - [ ] Two.", "1. One. 2. Two.", "3. It goes\n   on, and 4. Four.\n"] {
+        assert!(glued_item(glued).is_some(), "{glued}");
+    }
+    for fine in [
+        "- [ ] One.\n- [ ] Two.",
+        "1. One\n   of 3.\n2. Two.",
+        "It exits with 0. Exit code\n   1. of these is bad.",
+        "```\n1. a 2. b\n```",
+    ] {
+        assert_eq!(glued_item(fine), None, "{fine}");
+    }
+    let mut documents = files(".md");
+    documents.extend(files_below(&["docs", "infra"], ".md"));
+    let at_root = fs::read_dir(root()).unwrap().map(|e| e.unwrap().path());
+    documents.extend(at_root.filter(|path| path.extension().is_some_and(|e| e == "md")));
+    for document in documents {
+        let text = read(&document);
+        assert_eq!(glued_item(&text), None, "{}: an item does not begin its line", document.display());
     }
 }
 

@@ -58,6 +58,11 @@ pub trait Consumer: Send {
     /// Done with every delivery up to and including `tag`.
     async fn ack_through(&mut self, tag: u64) -> Result<(), QueueError>;
 
+    /// Done with these deliveries alone, in whatever order they are named: what lies before them stays with the
+    /// consumer. A broker may have to be told of each by itself, so this is for what
+    /// [`ack_through`](Self::ack_through) cannot reach. If one of them is not held, none is acknowledged.
+    async fn ack_each(&mut self, tags: &[u64]) -> Result<(), QueueError>;
+
     /// Cannot be processed, ever: to the dead letters, cause *rejected*.
     async fn reject(&mut self, tag: u64) -> Result<(), QueueError>;
 

@@ -13,6 +13,7 @@ mod bus;
 mod consumer;
 mod dead;
 mod definitions;
+mod dial;
 mod fate;
 mod inbox;
 mod inquiry;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use messaging::rabbitmq::LogStart;
 use service_kit::Settings;
-use service_kit::lifecycle::{EXIT_BAD_SETTINGS, Failure, exit_code, run_with};
+use service_kit::lifecycle::{EXIT_BAD_SETTINGS, Failure, exit_code, run_with, variables};
 use service_kit::settings::DEFAULTS;
 use tokio_util::sync::CancellationToken;
 
@@ -49,16 +49,20 @@ pub(crate) fn run() -> ExitCode {
         }
     };
     let outcome = match cli.command.unwrap_or(Command::Demo) {
-        Command::Demo => seckill::demo::settings(std::env::vars())
+        Command::Demo => variables()
+            .map_err(Failure::from)
+            .and_then(seckill::demo::settings)
             .and_then(|settings| run_with(settings, |s, stop| Box::pin(seckill::demo::run(s, stop)))),
-        Command::Run => Settings::from_vars(std::env::vars())
+        Command::Run => variables()
+            .and_then(Settings::from_vars)
             .map_err(Failure::from)
             .and_then(|settings| run_with(settings, |s, stop| Box::pin(serve(s, stop)))),
         Command::Settings => {
             print_settings();
             Ok(())
         }
-        Command::Events { from } => Settings::from_vars(std::env::vars())
+        Command::Events { from } => variables()
+            .and_then(Settings::from_vars)
             .map_err(Failure::from)
             .and_then(|settings| run_with(settings, |s, stop| seckill::log::run(s, from, stop))),
         Command::Probe { url } => Settings::from_vars([])

@@ -1,6 +1,7 @@
 //! Liveness and readiness, and the open routes of the operators' listener.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::Router;
@@ -39,6 +40,14 @@ impl Health {
     /// Says that `part` does not work, and why.
     pub fn down(&self, part: &'static str, why: impl Into<String>) {
         self.set(part, Some(why.into()));
+    }
+
+    /// Says whether `part` works, by what it answered.
+    pub fn answered<T, E: Display>(&self, part: &'static str, answer: Result<T, E>) {
+        match answer {
+            Ok(_) => self.up(part),
+            Err(why) => self.down(part, why.to_string()),
+        }
     }
 
     fn set(&self, part: &'static str, state: Option<String>) {

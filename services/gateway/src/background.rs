@@ -148,10 +148,7 @@ pub(crate) async fn ping_stock(gateway: Arc<Gateway>, health: Health) {
     let mut ticks = every(PING_EVERY_MS);
     loop {
         ticks.tick().await;
-        match gateway.stock.ping().await {
-            Ok(()) => health.up(needs::STOCK),
-            Err(error) => health.down(needs::STOCK, error.to_string()),
-        }
+        health.answered(needs::STOCK, gateway.stock.ping().await);
     }
 }
 
@@ -179,7 +176,10 @@ pub(crate) async fn let_in(gateway: Arc<Gateway>) {
         let now = gateway.clock.now();
         let (mut waiting, mut entered) = (0, 0);
         for sale in gateway.catalogue.listing().sales() {
-            let Some(rules) = sale.terms().sale.rules.waiting_room else { continue };
+            let Some(rules) = sale.terms().sale.rules.waiting_room else {
+                sale.room.clear();
+                continue;
+            };
             let is_open = async {
                 let view = gateway.view(sale).await;
                 view.is_ok_and(|view| view.state() == SaleState::Open)

@@ -53,7 +53,7 @@ pub struct Limits {
     pub latency_target: Duration,
     /// Messages in a sale's lane above which nothing more is reserved.
     pub lane_high_water: u64,
-    /// Open event streams at most.
+    /// Open event streams at most: so many of orders, and so many of waiting rooms.
     pub streams_max: usize,
     /// How long a request's body may take.
     pub body_timeout: Duration,

@@ -52,7 +52,7 @@ fn origin(text: &str) -> Result<HeaderValue, OriginError> {
 }
 
 impl Cors {
-    /// The origin to name in the answer, if the request comes from another origin's page that is let in.
+    /// The origin of the request, if it comes from another origin's page that is let in.
     fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         if !self.any && self.origins.is_empty() {
             return None;
@@ -66,6 +66,21 @@ impl Cors {
         let origin = self.allowed(&parts.headers)?;
         let asks = parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         Some(Visitor { origin, is_preflight: parts.method == Method::OPTIONS && asks })
+    }
+
+    /// Marks an answer: who may read it, and whom it depends on. Caches keep an answer for others than it was given to,
+    /// so those for whoever is not let in are marked too, and one that all may read says so to everybody.
+    pub(crate) fn mark(&self, visitor: Option<Visitor>, response: &mut Response) {
+        let headers = response.headers_mut();
+        if !self.any && !self.origins.is_empty() {
+            headers.append(header::VARY, HeaderValue::from_static("origin"));
+        }
+        let readers =
+            if self.any { Some(HeaderValue::from_static("*")) } else { visitor.map(|page| page.origin) };
+        if let Some(readers) = readers {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, readers);
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(READ));
+        }
     }
 }
 
@@ -90,14 +105,6 @@ impl Visitor {
             headers.insert(name, HeaderValue::from_static(value));
         }
         response
-    }
-
-    /// Lets the page read the answer.
-    pub(crate) fn admit(self, response: &mut Response) {
-        let headers = response.headers_mut();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, self.origin);
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(READ));
-        headers.append(header::VARY, HeaderValue::from_static("origin"));
     }
 }
 

@@ -13,9 +13,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, header};
 use axum::response::{IntoResponse, Response};
 use contract::Code;
-use service_kit::http::{Handler, Incoming, X_REQUEST_ID, is_request_id, request_span};
+use service_kit::http::{Handler, Incoming, X_REQUEST_ID, at_work, is_request_id};
 use tower::ServiceExt;
-use tracing::Instrument;
 
 use crate::cors::Cors;
 use crate::gateway::Gateway;
@@ -61,20 +60,18 @@ impl Behind {
         let mut response = if let Some(visitor) = visitor.as_ref().filter(|visitor| visitor.is_preflight) {
             visitor.welcome()
         } else if parts.uri.path().starts_with(BUY_PREFIX) {
-            purchase::handle(&self.gateway, peer, &parts, body).await
+            purchase::handle(&self.gateway, peer, &id, &parts, body).await
         } else {
             self.browse(peer, parts, body, &id).await
         };
-        if let Some(visitor) = visitor {
-            visitor.admit(&mut response);
-        }
+        self.cors.mark(visitor, &mut response);
         response.headers_mut().insert(X_REQUEST_ID, id);
         response
     }
 
     /// Everything but buying: strangers are counted, bodies are read before anything waits for them.
     async fn browse(&self, peer: SocketAddr, parts: Parts, body: Incoming, id: &HeaderValue) -> Response {
-        let caller = Caller::new(&parts.headers, peer);
+        let caller = Caller::new(&parts.headers, peer, id);
         let is_free = is_free_to_ask(parts.uri.path());
         let asks =
             if is_free { Err(Refusal::new(Code::Unauthenticated)) } else { self.gateway.identify(&caller) };
@@ -82,7 +79,8 @@ impl Behind {
             Ok(buyer) => Some(Named(buyer)),
             Err(refusal) if refusal.code == Code::RateLimited => {
                 let is_for_people = parts.method == Method::GET && !parts.uri.path().starts_with("/api/");
-                let page = is_for_people.then(|| self.gateway.pages.busy(&parts.headers)).flatten();
+                let busy = || self.gateway.pages.busy(&parts.headers, refusal.retry_after_s);
+                let page = is_for_people.then(busy).flatten();
                 let mut response = page.unwrap_or_else(|| refusal.into_response());
                 caller.tell(&mut response);
                 return response;
@@ -116,8 +114,7 @@ impl Behind {
                 }
             };
         }
-        let span = request_span(id);
-        self.router.clone().oneshot(request).instrument(span).await.unwrap_or_else(|never| match never {})
+        at_work(id, self.router.clone().oneshot(request)).await.unwrap_or_else(|never| match never {})
     }
 
     fn request_id(&self, parts: &Parts) -> HeaderValue {

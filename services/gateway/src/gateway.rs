@@ -20,10 +20,11 @@ use crate::limits::{KeyedLimit, LimitMaker, Proxies, Standing, address_key, buye
 use crate::measure::Measures;
 use crate::page_cache::{Item, PageCache};
 use crate::pressure::Pressure;
-use crate::purchase::{Accepted, Caller, Decisions, Flights, Refusal};
+use crate::purchase::{Accepted, Answer, Caller, Decisions, Flights, Refusal};
 use crate::routes::document::Document;
 use crate::sale::{BuyerLimit, Sale};
 use crate::shares::Shares;
+use crate::status::Look;
 use crate::tickets::TicketKeys;
 use crate::upstream::Upstream;
 use crate::watchers::Watchers;
@@ -39,7 +40,10 @@ pub(crate) struct Gateway {
     pub(crate) queue: Arc<dyn OrderQueue>,
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
     pub(crate) upstream: Upstream,
-    pub(crate) shares: Shares,
+    /// What each buyer may have at work.
+    pub(crate) shares: Arc<Shares>,
+    /// What each buyer may listen to.
+    pub(crate) stream_shares: Arc<Shares>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) catalogue: Catalogue,
     pub(crate) identity: Identity,
@@ -55,7 +59,10 @@ pub(crate) struct Gateway {
     /// Streams of waiting rooms.
     pub(crate) room_streams: Arc<Semaphore>,
     pub(crate) accepted: Accepted,
-    pub(crate) flights: Flights,
+    /// Purchases at work: for how many units, and how they were answered.
+    pub(crate) flights: Flights<(i64, Answer)>,
+    /// Orders being looked up.
+    pub(crate) looks: Flights<Look>,
     pub(crate) decisions: Decisions,
     pub(crate) pressure: Pressure,
     pub(crate) watchers: Arc<Watchers>,
@@ -91,7 +98,8 @@ impl Gateway {
             queue: deps.queue.clone(),
             dead_letters: deps.dead_letters.clone(),
             upstream: Upstream::new(deps.inventory.clone(), deps.order.clone(), deps.notify.clone()),
-            shares: Shares::default(),
+            shares: Shares::of_requests(),
+            stream_shares: Shares::of_streams(),
             clock: deps.clock.clone(),
             catalogue: Catalogue::new(lanes, limits, limit_maker.clone()),
             identity,
@@ -107,6 +115,7 @@ impl Gateway {
             room_streams: Arc::new(Semaphore::new(limits.streams_max)),
             accepted: Accepted::new(config.ticket_ttl + Duration::from_secs(REMEMBER_SLACK_S)),
             flights: Flights::default(),
+            looks: Flights::default(),
             decisions: Decisions::default(),
             pressure: Pressure::new(lanes, limits.lane_high_water),
             watchers: Arc::new(Watchers::new(limits.streams_max)),

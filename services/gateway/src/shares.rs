@@ -1,7 +1,8 @@
-//! What one buyer may have at work at once among the requests that reach the services behind the gateway.
+//! What one buyer may have at once: requests at work that reach the services behind the gateway, and open streams.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use contract::Code;
 use domain::BuyerId;
@@ -14,44 +15,63 @@ use crate::limits::buyer_key;
 const SHARDS: usize = 16;
 /// Requests of one buyer at work at once: a few tabs and a phone. All buyers together share 512 calls.
 const AT_ONCE_MAX: u32 = 16;
+/// Open streams of one buyer, of orders and waiting rooms together. All buyers share what `SECKILL_STREAMS_MAX` grants.
+const STREAMS_MAX: u32 = 16;
 
-/// Who has how many requests at work. As large as there are requests at work.
-#[derive(Default)]
-pub(crate) struct Shares([Mutex<HashMap<u64, u32>>; SHARDS]);
+/// Who has how much of something. As large as there is of it.
+pub(crate) struct Shares {
+    tables: [Mutex<HashMap<u64, u32>>; SHARDS],
+    max: u32,
+    refusal: &'static str,
+}
 
-/// One request's part in its buyer's share; free again when dropped.
-pub(crate) struct Share<'a> {
-    shares: &'a Shares,
+/// A part of its buyer's share; free again when dropped.
+pub(crate) struct Share {
+    shares: Arc<Shares>,
     key: u64,
 }
 
 impl Shares {
-    /// One more request of this buyer, whatever it asks for.
+    /// Shares of the requests at work.
+    pub(crate) fn of_requests() -> Arc<Self> {
+        Self::new(AT_ONCE_MAX, "Too many of your requests are at work.")
+    }
+
+    /// Shares of the open streams.
+    pub(crate) fn of_streams() -> Arc<Self> {
+        Self::new(STREAMS_MAX, "Too many of your streams are open: poll instead.")
+    }
+
+    fn new(max: u32, refusal: &'static str) -> Arc<Self> {
+        Arc::new(Self { tables: Default::default(), max, refusal })
+    }
+
+    /// One more for this buyer, whatever it is for.
     ///
     /// # Errors
-    /// 503 when the buyer's share is at work.
-    pub(crate) fn take(&self, buyer: &BuyerId) -> Result<Share<'_>, ApiError> {
+    /// 503 when the buyer has its whole share.
+    pub(crate) fn take(self: &Arc<Self>, buyer: &BuyerId) -> Result<Share, ApiError> {
         let key = buyer_key(buyer);
         let mut table = self.table(key).lock();
-        let at_work = table.entry(key).or_default();
-        if *at_work >= AT_ONCE_MAX {
-            return Err(ApiError::new(Code::Overloaded, "Too many of your requests are at work."));
+        let taken = table.entry(key).or_default();
+        if *taken >= self.max {
+            return Err(ApiError::new(Code::Overloaded, self.refusal));
         }
-        *at_work += 1;
-        Ok(Share { shares: self, key })
+        *taken += 1;
+        Ok(Share { shares: self.clone(), key })
     }
 
     fn table(&self, key: u64) -> &Mutex<HashMap<u64, u32>> {
-        &self.0[usize::from(key.to_le_bytes()[0]) % SHARDS]
+        &self.tables[usize::from(key.to_le_bytes()[0]) % SHARDS]
     }
 }
 
-impl Drop for Share<'_> {
+impl Drop for Share {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut at_work) = self.shares.table(self.key).lock().entry(self.key) {
-            *at_work.get_mut() -= 1;
-            if *at_work.get() == 0 {
-                at_work.remove();
+        if let Entry::Occupied(mut taken) = self.shares.table(self.key).lock().entry(self.key) {
+            *taken.get_mut() -= 1;
+            if *taken.get() == 0 {
+                taken.remove();
             }
         }
     }
@@ -63,12 +83,12 @@ mod tests {
 
     #[test]
     fn a_buyer_has_a_share_and_leaves_nothing_behind() {
-        let (shares, ann): (_, BuyerId) = (Shares::default(), "ann".parse().unwrap());
+        let (shares, ann): (_, BuyerId) = (Shares::of_requests(), "ann".parse().unwrap());
         let held: Vec<_> = (0..AT_ONCE_MAX).map(|_| shares.take(&ann).unwrap()).collect();
         assert_eq!(shares.take(&ann).err().map(|e| e.code), Some(Code::Overloaded));
         assert!(shares.take(&"bob".parse().unwrap()).is_ok(), "another's share is another's");
         drop(held);
         assert!(shares.take(&ann).is_ok());
-        assert!(shares.0.iter().all(|table| table.lock().is_empty()));
+        assert!(shares.tables.iter().all(|table| table.lock().is_empty()));
     }
 }

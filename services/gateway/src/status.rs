@@ -17,6 +17,10 @@ const TIMES_CHANGED_MS_MAX: i64 = 3_600_000;
 /// A reservation older than this may well have a row whose event has not come round yet.
 const ROW_LIKELY_AFTER_MS: i64 = 1000;
 
+/// What a look at an order shows: the order and its buyer. Nothing, if it was accepted here and nobody can say where it
+/// stands yet.
+pub(crate) type Look = Result<Option<(Order, BuyerId)>, ApiError>;
+
 /// Where an order can be found.
 enum Found {
     /// Only in the stock store.
@@ -35,41 +39,62 @@ impl Gateway {
     /// # Errors
     /// 404, also for another buyer's; 503 when the store or the ledger cannot say.
     pub(crate) async fn order_of(&self, buyer: &BuyerId, order: OrderId) -> Result<Order, ApiError> {
-        let Some(known) = self.accepted.get(order) else { return self.search(buyer, order).await };
-        let Some(sale) = self.catalogue.by_slot(known.slot) else { return self.search(buyer, order).await };
+        match self.look(order, self.look_up(order)).await? {
+            Some((found, whose)) if whose == *buyer => Ok(found),
+            Some(_) => Err(not_found()),
+            None => Err(unknown()),
+        }
+    }
+
+    /// The present status of an order of this buyer that this gateway has accepted. However many of the buyer's tickets
+    /// are sent again at once, the looks at their orders are part of its share.
+    ///
+    /// # Errors
+    /// 503 when the ledger cannot say, or when the buyer's share is at work.
+    pub(crate) async fn accepted_status(
+        &self,
+        buyer: &BuyerId,
+        order: OrderId,
+    ) -> Result<OrderStatus, ApiError> {
+        let within_its_share = async {
+            let _share = self.shares.take(buyer)?;
+            self.look_up(order).await
+        };
+        let shown = self.look(order, within_its_share).await?;
+        // Accepted and without a row: its message is still on its way.
+        Ok(shown.map_or(OrderStatus::Queued, |(found, _)| found.status))
+    }
+
+    /// One look at an order at a time, whoever asks and however many: each costs the stock store a question, and the
+    /// order service a call and a query.
+    async fn look(&self, order: OrderId, look: impl Future<Output = Look>) -> Look {
+        let too_many = || Err(ApiError::new(Code::Overloaded, "Too many orders are being looked up."));
+        self.looks.share(order, look).await.unwrap_or_else(too_many)
+    }
+
+    async fn look_up(&self, order: OrderId) -> Look {
+        let Some(known) = self.accepted.get(order) else { return self.search(order).await };
+        let Some(sale) = self.catalogue.by_slot(known.slot) else { return self.search(order).await };
         let store_cannot_say = match self.reservation(&sale, order).await {
-            Found::Queued(queued, whose) => return theirs(*queued, &whose, buyer),
+            Found::Queued(queued, whose) => return Ok(Some((*queued, whose))),
             Found::AskTheLedger => false,
             Found::Unknown | Found::Away => true,
         };
         match self.upstream.row(order).await? {
-            Some(row) => theirs(row.order, &row.buyer, buyer),
-            // What was accepted here exists, even while nobody can say where it stands.
-            None if known.confirmed || store_cannot_say => Err(unknown()),
+            Some(row) => Ok(Some((row.order, row.buyer))),
+            // It exists, even while nobody can say where it stands.
+            None if known.confirmed => Ok(None),
+            None if store_cannot_say => Err(unknown()),
             None => Err(self.absent(&sale).await),
-        }
-    }
-
-    /// The present status of an order that this gateway has accepted.
-    ///
-    /// # Errors
-    /// 503 when neither the store nor the ledger can say.
-    pub(crate) async fn accepted_status(&self, sale: &Sale, order: OrderId) -> Result<OrderStatus, ApiError> {
-        match self.reservation(sale, order).await {
-            Found::Queued(..) => Ok(OrderStatus::Queued),
-            Found::AskTheLedger | Found::Unknown | Found::Away => {
-                // Accepted and without a row: its message is still on its way.
-                Ok(self.upstream.row(order).await?.map_or(OrderStatus::Queued, |row| row.order.status))
-            }
         }
     }
 
     /// An order that this gateway knows nothing about: accepted by another one, or long ago. The row first, for
     /// it says the sale; without one every sale is asked that was open when the order was made, also one that has
     /// ended since: its lane may be long.
-    async fn search(&self, buyer: &BuyerId, order: OrderId) -> Result<Order, ApiError> {
+    async fn search(&self, order: OrderId) -> Look {
         if let Some(row) = self.upstream.row(order).await? {
-            return theirs(row.order, &row.buyer, buyer);
+            return Ok(Some((row.order, row.buyer)));
         }
         let listing = self.catalogue.listing();
         let made = order.minted_at().0;
@@ -83,7 +108,7 @@ impl Gateway {
         let mut cannot_say = !self.catalogue.is_complete();
         for sale in may_be_its.by_ref().take(SALES_PEEKED_MAX) {
             match self.reservation(sale, order).await {
-                Found::Queued(queued, whose) => return theirs(*queued, &whose, buyer),
+                Found::Queued(queued, whose) => return Ok(Some((*queued, whose))),
                 Found::AskTheLedger => {}
                 Found::Unknown => cannot_say = true,
                 Found::Away => {
@@ -95,7 +120,7 @@ impl Gateway {
         cannot_say |= may_be_its.next().is_some();
         // Its row may have come while the sales were asked.
         match self.upstream.row(order).await? {
-            Some(row) => theirs(row.order, &row.buyer, buyer),
+            Some(row) => Ok(Some((row.order, row.buyer))),
             None if cannot_say => Err(unknown()),
             None => Err(not_found()),
         }
@@ -135,10 +160,6 @@ impl Gateway {
     async fn absent(&self, sale: &Sale) -> ApiError {
         if sale.view(&*self.stock).await.is_ok() { not_found() } else { unknown() }
     }
-}
-
-fn theirs(order: Order, whose: &BuyerId, buyer: &BuyerId) -> Result<Order, ApiError> {
-    if whose == buyer { Ok(order) } else { Err(not_found()) }
 }
 
 /// The same for an order that does not exist and for another buyer's.

@@ -1,7 +1,7 @@
 //! Settles and releases what the ledger has decided, by order id, in any order of arrival.
 //!
 //! Events of a sale whose stock state is lost stay unacknowledged until it is rebuilt; those of other
-//! sales behind them go on.
+//! sales behind them go on, and are acknowledged one by one.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use contract::events::{Event, EventKind, SaleNews};
 use domain::{ReservationId, SaleId};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use messaging::rabbitmq::PREFETCH_DEFAULT;
 use messaging::{Consumer, Delivery, QueueError, Subscription};
 use stock::StockError;
 use tokio_util::sync::CancellationToken;
@@ -20,8 +21,14 @@ use crate::sale_store::SaleStoreError;
 
 /// Events taken at once.
 const BATCH_MAX: usize = 64;
-/// Events held unacknowledged at most; beyond it no more are taken until the oldest is done.
-const HELD_MAX: usize = 4_096;
+/// Events held unacknowledged at most, which are those that wait for the stock store: as many as RabbitMQ sends ahead of
+/// acknowledgements, unless it is told otherwise.
+///
+/// **When so many wait, no more are taken, of any sale, until one of them is done**: settles and releases stand still.
+/// Nothing is lost, for they stay in the queue; buyers go on buying what is free. An error in the log says so, and
+/// `seckill_inventory_sales_waited_for` has been above zero for long by then. With a smaller `SECKILL_PREFETCH` the broker
+/// sends no more before it comes to this.
+pub(crate) const HELD_MAX: usize = PREFETCH_DEFAULT as usize;
 /// Releases of one event under way at once.
 const RELEASING_MAX: usize = 32;
 /// How often events that wait for a rebuild are tried again.
@@ -66,7 +73,11 @@ pub(crate) enum Waits {
 /// An event not acknowledged yet; `None` once it has been applied.
 type HeldEvent = (u64, Option<Event>);
 
-async fn consume(
+/// Consumes until `shutdown`, or until the queue fails.
+///
+/// # Errors
+/// The queue's. What is not acknowledged is delivered again.
+pub(crate) async fn consume(
     keeper: &Keeper,
     mut consumer: Box<dyn Consumer>,
     shutdown: &CancellationToken,
@@ -74,11 +85,17 @@ async fn consume(
     let mut held: VecDeque<HeldEvent> = VecDeque::new();
     let mut retry = tokio::time::interval(Duration::from_millis(RETRY_MS));
     retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut was_full = false;
     loop {
-        let from = held.len();
+        let (from, room) = (held.len(), HELD_MAX.saturating_sub(held.len()));
+        tell(&held);
+        if room == 0 && !was_full {
+            tracing::error!("{HELD_MAX} events wait for the stock store: no more are taken, of any sale");
+        }
+        was_full = room == 0;
         tokio::select! {
             () = shutdown.cancelled() => break,
-            batch = consumer.next_batch(BATCH_MAX), if held.len() < HELD_MAX => {
+            batch = consumer.next_batch(BATCH_MAX.min(room)), if room > 0 => {
                 for delivery in batch? {
                     take(&mut *consumer, &mut held, delivery).await?;
                 }
@@ -128,20 +145,32 @@ async fn apply(keeper: &Keeper, events: impl Iterator<Item = &mut HeldEvent>, sh
             }
         }
     }
-    metrics::gauge!("seckill_inventory_sales_waited_for")
-        .set(u32::try_from(waiting.len()).unwrap_or(u32::MAX));
 }
 
+/// Tells of how many sales events are held, whichever of them were tried last.
+fn tell(held: &VecDeque<HeldEvent>) {
+    let sales: HashSet<&SaleId> = held.iter().filter_map(|(_, event)| Some(&event.as_ref()?.sale)).collect();
+    metrics::gauge!("seckill_inventory_sales_waited_for").set(u32::try_from(sales.len()).unwrap_or(u32::MAX));
+}
+
+/// Acknowledges what is done, and holds on to what waits. **What is done behind one that waits is acknowledged by
+/// itself**: held back, it would fill up what the broker sends ahead, and no event of any sale would come any more.
 async fn acknowledge(consumer: &mut dyn Consumer, held: &mut VecDeque<HeldEvent>) -> Result<(), QueueError> {
     let mut done = None;
     while let Some((tag, None)) = held.front() {
         done = Some(*tag);
         held.pop_front();
     }
-    match done {
-        Some(tag) => consumer.ack_through(tag).await,
-        None => Ok(()),
+    if let Some(tag) = done {
+        consumer.ack_through(tag).await?;
     }
+    let behind: Vec<u64> = held.iter().filter(|(_, event)| event.is_none()).map(|(tag, _)| *tag).collect();
+    if behind.is_empty() {
+        return Ok(());
+    }
+    consumer.ack_each(&behind).await?;
+    held.retain(|(_, event)| event.is_some());
+    Ok(())
 }
 
 impl Keeper {
@@ -168,8 +197,9 @@ impl Keeper {
 
     /// Gives the units of all of them back, side by side, and tells everybody if there were none before.
     ///
-    /// **A release of a later epoch than the store's is not done**, though it was applied: a rebuild is under way that
-    /// may have read the order as live, and will put its units back as taken. It is applied again, to what is written.
+    /// **A release of a later epoch than the store's is not done**, though it was applied: the store is one that has not
+    /// heard of the rebuild, such as a primary that was replaced, and the rebuild may have read the order as live and put
+    /// its units back as taken. It is applied again, to what is written.
     async fn release(&self, event: &Event, ids: &[ReservationId]) -> Result<(), Waits> {
         let sale = &event.sale;
         let (mut waiting, mut under_way) = (ids.iter(), FuturesUnordered::new());

@@ -4,6 +4,7 @@
 //! on it is that units come back, that lost stock is rebuilt, and that gateways hear of it.
 
 mod config;
+mod disagreements;
 mod events;
 mod keeper;
 mod ledger;
@@ -102,14 +103,10 @@ async fn watch_engines(keeper: &Keeper, health: &Health, shutdown: &Cancellation
     for part in [STOCK, QUEUE, SALES] {
         health.needs(part);
     }
-    let told = |part, answer: Result<(), String>| match answer {
-        Ok(()) => health.up(part),
-        Err(why) => health.down(part, why),
-    };
     loop {
-        told(STOCK, keeper.stock.ping().await.map_err(|e| e.to_string()));
-        told(QUEUE, keeper.queue.lane_stats().await.map(drop).map_err(|e| e.to_string()));
-        told(SALES, keeper.sales.all().await.map(drop).map_err(|e| e.to_string()));
+        health.answered(STOCK, keeper.stock.ping().await);
+        health.answered(QUEUE, keeper.queue.lane_stats().await);
+        health.answered(SALES, keeper.sales.all().await);
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(Duration::from_millis(LOOK_EVERY_MS)) => {}

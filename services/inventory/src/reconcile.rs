@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::events::Change;
-use contract::internal::AllocationView;
-use contract::lane::{FenceMessage, LaneMessage};
+use contract::lane::{FenceMessage, LaneMessage, lane_of};
 use domain::{ReservationId, SaleId, UnixMillis};
+use messaging::OrderQueue;
 use stock::{Snapshot, StockError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::disagreements::Disagreements;
 use crate::keeper::Keeper;
 use crate::recover::Fault;
 use crate::routes::agree;
@@ -21,14 +22,15 @@ use crate::sale_store::SaleRow;
 
 /// Rounds from one comparison of the store's epochs with the ledger's to the next.
 const LEDGER_LOOKS_EVERY: u64 = 8;
-/// Looks in which both stores must stand still and disagree before the stock is rebuilt: a minute, with rounds of
-/// 250 ms. Every bound on an event's way is shorter.
-const DISAGREEING_LOOKS: u32 = 30;
 /// Fences sent for one sale in one round at most.
 const FENCES_PER_ROUND_MAX: usize = 1_000;
-/// A fence that had no effect is sent again after this long.
+/// A fence that had no effect is sent again after this long, in milliseconds, or later: when its lane has drained.
 const FENCE_AGAIN_MS: u64 = 10_000;
-/// Fences remembered at most; beyond it they may be sent again sooner, which is harmless.
+/// A lane with so many messages in it has not drained: the fences sent before may be among them.
+pub(crate) const FENCE_AGAIN_LANE_MAX: u64 = 100;
+/// A fence is forgotten when nobody has found its reservation waiting for this long, in milliseconds.
+const FENCE_FORGOTTEN_MS: u64 = 60_000;
+/// Fences remembered at most. Of the others nobody knows whether they were sent, so they wait for a drained lane too.
 const FENCES_REMEMBERED_MAX: usize = 100_000;
 
 /// What the reconciler remembers from round to round.
@@ -37,42 +39,72 @@ struct Memory {
     /// Rounds so far.
     rounds: u64,
     told: HashMap<SaleId, Change>,
-    fenced: HashMap<ReservationId, Instant>,
-    /// Sales whose stores disagree with nothing under way: what they say, and for how many looks they have.
-    disagreeing: HashMap<SaleId, (Sides, u32)>,
+    fences: Fences,
+    disagreements: Disagreements,
 }
 
-/// What both stores say of a sale.
-type Sides = (AllocationView, Snapshot);
+/// The fences that were sent, and how full the lanes are that they go down.
+///
+/// **A fence is sent again only down a lane that has drained.** Before, the first one may be in it, behind orders that
+/// nobody can commit: while the ledger is away for minutes, fences sent again and again would fill the lane, and the
+/// orders behind them wait for all of them. Every lane drains some day, so one that was lost is always sent again. What
+/// RabbitMQ has sent ahead to a consumer elsewhere cannot be seen here; it is no more than the prefetch.
+#[derive(Default)]
+pub(crate) struct Fences {
+    sent: HashMap<ReservationId, Fence>,
+    /// Messages in each lane: as found in this round, if somebody has looked, and the fences sent since.
+    lanes: Option<Vec<u64>>,
+}
 
-impl Memory {
-    /// Takes one look at both sides. True once they have stood still and disagreed for so long that no event can be on
-    /// its way any more. A single lost event is thereby mended; the ledger is right in any case.
-    fn disagrees_for_long(
-        &mut self,
-        sale: &SaleId,
-        allocation: &AllocationView,
-        snapshot: &Snapshot,
-    ) -> bool {
-        if snapshot.reserved > 0 || agree(allocation, snapshot) {
-            self.disagreeing.remove(sale);
-            return false;
+struct Fence {
+    sent: Instant,
+    /// When its reservation was last found waiting.
+    found: Instant,
+}
+
+/// When a reservation's fence is to be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Due {
+    Now,
+    OnceDrained,
+    Later,
+}
+
+impl Fences {
+    fn due(&mut self, id: ReservationId, now: Instant) -> Due {
+        let is_full = self.sent.len() >= FENCES_REMEMBERED_MAX;
+        let Some(fence) = self.sent.get_mut(&id) else {
+            return if is_full { Due::OnceDrained } else { Due::Now };
+        };
+        fence.found = now;
+        let since = now.saturating_duration_since(fence.sent);
+        if since < Duration::from_millis(FENCE_AGAIN_MS) { Due::Later } else { Due::OnceDrained }
+    }
+
+    /// Whether the lane has drained. A queue that does not say may be full.
+    async fn has_drained(&mut self, queue: &dyn OrderQueue, lane: usize) -> bool {
+        if self.lanes.is_none() {
+            let found = queue.lane_stats().await.unwrap_or_default();
+            self.lanes = Some(found.iter().map(|lane| lane.depth + lane.in_flight).collect());
         }
-        let mut now = (allocation.clone(), *snapshot);
-        // Time goes on while they stand still.
-        now.1.view.now = UnixMillis(0);
-        let (before, looks) = self.disagreeing.entry(sale.clone()).or_insert_with(|| (now.clone(), 0));
-        if *before != now {
-            (*before, *looks) = (now, 0);
+        let messages = self.lanes.as_ref().and_then(|lanes| lanes.get(lane));
+        messages.is_some_and(|messages| *messages < FENCE_AGAIN_LANE_MAX)
+    }
+
+    fn was_sent(&mut self, id: ReservationId, lane: usize, now: Instant) {
+        if let Some(messages) = self.lanes.as_mut().and_then(|lanes| lanes.get_mut(lane)) {
+            *messages += 1;
         }
-        *looks += 1;
-        if *looks < DISAGREEING_LOOKS {
-            return false;
+        if self.sent.len() < FENCES_REMEMBERED_MAX || self.sent.contains_key(&id) {
+            self.sent.insert(id, Fence { sent: now, found: now });
         }
-        tracing::error!(%sale, ?allocation, ?snapshot, "the stores disagree with nothing under way: an event was lost");
-        metrics::counter!("seckill_stores_disagreed_total").increment(1);
-        self.disagreeing.remove(sale);
-        true
+    }
+
+    /// After every sale was seen to: lanes are looked at afresh, and who waits no more is forgotten.
+    pub(crate) fn end_round(&mut self, now: Instant) {
+        self.lanes = None;
+        let forgotten = Duration::from_millis(FENCE_FORGOTTEN_MS);
+        self.sent.retain(|_, fence| now.saturating_duration_since(fence.found) < forgotten);
     }
 }
 
@@ -97,8 +129,7 @@ pub(crate) async fn run(keeper: Arc<Keeper>, every: Duration, shutdown: Cancella
             }
             Err(error) => tracing::warn!(%error, "the sales cannot be read"),
         }
-        let forget = Duration::from_millis(FENCE_AGAIN_MS);
-        memory.fenced.retain(|_, sent| sent.elapsed() < forget);
+        memory.fences.end_round(Instant::now());
     }
 }
 
@@ -116,33 +147,38 @@ fn urgency(sale: &SaleRow, now: UnixMillis) -> (u8, i64) {
 impl Keeper {
     async fn reconcile(self: &Arc<Self>, sale: SaleRow, memory: &mut Memory, shutdown: &CancellationToken) {
         match self.stock.snapshot(&sale.id).await {
-            Ok(snapshot) if self.is_unfit(&sale.id, &snapshot, memory).await => {
-                self.recover_soon(&sale.id, Fault::Unfit(snapshot.view.epoch), shutdown);
-            }
-            Ok(snapshot) => {
-                self.catch_up(&sale, &snapshot).await;
-                self.tell(&sale.id, &snapshot, memory).await;
-                self.fence(&sale.id, memory).await;
-            }
+            Ok(snapshot) => match self.fault_of(&sale.id, &snapshot, memory).await {
+                Some(fault) => self.recover_soon(&sale.id, fault, shutdown),
+                None => {
+                    self.catch_up(&sale, &snapshot).await;
+                    self.tell(&sale.id, &snapshot, memory).await;
+                    self.fence(&sale.id, &mut memory.fences, Instant::now()).await;
+                }
+            },
             Err(StockError::UnknownSale(_)) => self.recover_soon(&sale.id, Fault::Lost, shutdown),
             Err(error) => tracing::warn!(sale = %sale.id, %error, "the stock store does not answer"),
         }
     }
 
-    /// Whether the store has to be written afresh though it is in force.
-    ///
-    /// The ledger may be in a later epoch: somebody's barrier was reached, and whoever sent it died before the store was
-    /// written. What is reserved there would only be rejected. Or the two have disagreed for long with nothing under
-    /// way: an event was lost for good, and its unit with it.
-    async fn is_unfit(&self, sale: &SaleId, snapshot: &Snapshot, memory: &mut Memory) -> bool {
+    /// Why the store has to be written afresh though it is in force, if it has to.
+    async fn fault_of(&self, sale: &SaleId, snapshot: &Snapshot, memory: &mut Memory) -> Option<Fault> {
         if !memory.rounds.is_multiple_of(LEDGER_LOOKS_EVERY) {
-            return false;
+            return None;
         }
+        let epoch = snapshot.view.epoch;
+        let disagreements = &mut memory.disagreements;
         match self.ledger.allocation(sale).await {
-            Ok(Some(allocation)) if allocation.epoch > snapshot.view.epoch => true,
-            Ok(Some(allocation)) => memory.disagrees_for_long(sale, &allocation, snapshot),
+            Ok(Some(allocation)) if allocation.epoch > epoch => Some(Fault::Behind(epoch)),
+            // While the broker is away, events wait for it, however long.
+            Ok(Some(allocation)) if agree(&allocation, snapshot) || self.queue.lane_stats().await.is_ok() => {
+                let is_for_good = disagreements.is_for_good(sale, &allocation, snapshot);
+                is_for_good.then_some(Fault::Disagrees(epoch))
+            }
             // A ledger that does not answer is no reason to stop selling.
-            Ok(None) | Err(_) => false,
+            Ok(_) | Err(_) => {
+                disagreements.forget(sale);
+                None
+            }
         }
     }
 
@@ -170,11 +206,17 @@ impl Keeper {
 
     /// Sends fences **down the sale's lane** for reservations that are too old: a backlog delays the
     /// fences together with the orders, and condemns none.
-    async fn fence(&self, sale: &SaleId, memory: &mut Memory) {
+    pub(crate) async fn fence(&self, sale: &SaleId, fences: &mut Fences, now: Instant) {
         let age_ms = i64::try_from(self.fence_age.as_millis()).unwrap_or(i64::MAX);
         let Ok(stale) = self.stock.stale(sale, age_ms, FENCES_PER_ROUND_MAX).await else { return };
+        let lane = usize::from(lane_of(sale, self.queue.lanes()));
         for held in stale {
-            if memory.fenced.contains_key(&held.id) {
+            let is_due = match fences.due(held.id, now) {
+                Due::Now => true,
+                Due::OnceDrained => fences.has_drained(&*self.queue, lane).await,
+                Due::Later => false,
+            };
+            if !is_due {
                 continue;
             }
             let fence = FenceMessage {
@@ -189,59 +231,45 @@ impl Keeper {
                 return;
             }
             metrics::counter!("seckill_fences_sent_total").increment(1);
-            if memory.fenced.len() < FENCES_REMEMBERED_MAX {
-                memory.fenced.insert(held.id, Instant::now());
-            }
+            fences.was_sent(held.id, lane, now);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use contract::api::OrderCounts;
-    use domain::{Epoch, Phase, StateInputs};
-    use stock::SaleView;
+    use domain::OrderId;
 
     use super::*;
     use crate::sale_store::tests::sale;
 
-    /// Both sides of a sale of ten units, at this moment.
-    fn sides(taken: u32, settled: u32, reserved: u32, at: i64) -> Sides {
-        let allocation = AllocationView {
-            sale: "lamp".parse().unwrap(),
-            total: 10,
-            total_version: 1,
-            epoch: Epoch(1),
-            counts: OrderCounts { taken, ..OrderCounts::default() },
-        };
-        let free = 10 - settled - reserved;
-        let inputs =
-            StateInputs { phase: Phase::Active, opens_at: UnixMillis(0), ends_at: UnixMillis(1), free };
-        let change = Change { epoch: 1, n: 1 };
-        let view = SaleView { now: UnixMillis(at), inputs, epoch: Epoch(1), change };
-        let reservations = u64::from(reserved);
-        let snapshot = Snapshot { view, free, reserved, reservations, settled, total: 10, total_version: 1 };
-        (allocation, snapshot)
+    fn reservation(n: usize) -> ReservationId {
+        ReservationId::first(OrderId::from_bytes((n as u128).to_be_bytes()))
     }
 
     #[test]
-    fn stores_that_disagree_and_stand_still_for_long_are_found_out_and_nobody_else_is() {
-        let lamp = "lamp".parse().unwrap();
-        let mut memory = Memory::default();
-        let mut looks = |n: u32, (taken, settled, reserved): (u32, u32, u32)| {
-            let mut found = 0;
-            for look in 0..n {
-                let (allocation, snapshot) = sides(taken, settled, reserved, i64::from(look));
-                found += u32::from(memory.disagrees_for_long(&lamp, &allocation, &snapshot));
-            }
-            found
-        };
-        assert_eq!(looks(3 * DISAGREEING_LOOKS, (4, 4, 0)), 0, "they agree");
-        assert_eq!(looks(3 * DISAGREEING_LOOKS, (4, 3, 1)), 0, "an order is under way");
-        assert_eq!(looks(DISAGREEING_LOOKS - 1, (4, 5, 0)), 0, "a release may be on its way");
-        assert_eq!(looks(DISAGREEING_LOOKS - 1, (3, 5, 0)), 0, "something moved");
-        assert_eq!(looks(1, (3, 3, 0)), 0, "it came");
-        assert_eq!(looks(DISAGREEING_LOOKS, (3, 4, 0)), 1, "it never will");
+    fn a_fence_is_remembered_as_long_as_its_reservation_waits() {
+        let (mut fences, began) = (Fences::default(), Instant::now());
+        let at = |seconds| began + Duration::from_secs(seconds);
+        for n in 1..=2 {
+            assert_eq!(fences.due(reservation(n), began), Due::Now);
+            fences.was_sent(reservation(n), 0, began);
+        }
+        for minute in 1..=10 {
+            assert_eq!(fences.due(reservation(1), at(minute * 50)), Due::OnceDrained);
+            fences.end_round(at(minute * 50));
+        }
+        assert_eq!(fences.sent.len(), 1, "the other one has settled");
+    }
+
+    #[test]
+    fn a_fence_that_cannot_be_remembered_is_not_sent_round_after_round() {
+        let (mut fences, now) = (Fences::default(), Instant::now());
+        for n in 0..=FENCES_REMEMBERED_MAX {
+            fences.was_sent(reservation(n), 0, now);
+        }
+        assert_eq!(fences.sent.len(), FENCES_REMEMBERED_MAX);
+        assert_eq!(fences.due(reservation(FENCES_REMEMBERED_MAX), now), Due::OnceDrained);
     }
 
     #[test]

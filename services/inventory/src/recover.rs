@@ -7,12 +7,15 @@
 //! The permission to write ([`Rebuild`]) is taken *before* the barrier is sent and the ledger is read: if
 //! the store is lost once more, or somebody else begins, it is void. So a process that stalls anywhere on
 //! the way can do no harm: what it writes belongs to the loss that its own barrier closed.
+//!
+//! Taking it puts a state that is still there out of force. Only when every gateway has noticed, the barrier follows:
+//! an order that was answered 202 is in the lane before it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use contract::events::{Change, SaleNews};
-use contract::internal::{AllocationView, SnapshotLine};
+use contract::internal::{AllocationView, STOCK_LOOK_MS_MAX, SnapshotLine};
 use contract::lane::{BarrierMessage, LaneMessage};
 use domain::{Epoch, SaleId};
 use stock::Rebuild;
@@ -20,10 +23,14 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::keeper::Keeper;
+use crate::routes::agree;
 use crate::sale_store::SaleRow;
 
 /// Sales rebuilt at once, by this process. With all of them at once, the one with the crowd would wait for all.
 pub(crate) const REBUILDS_MAX: usize = 4;
+/// How long a state has been out of force before its barrier is sent: gateways answer 202 by what they saw of it a
+/// moment ago.
+const BARRIER_AFTER_MS: u64 = 2 * STOCK_LOOK_MS_MAX;
 /// How often the ledger is asked whether the barrier was reached.
 const BARRIER_POLL_MS: u64 = 20;
 /// How long a barrier may take before another is sent.
@@ -39,8 +46,12 @@ const PAUSE_MS_MAX: u64 = 10_000;
 pub(crate) enum Fault {
     /// There is none.
     Lost,
-    /// The one of this epoch is there, and of no use.
-    Unfit(Epoch),
+    /// The one of this epoch is behind the ledger's: somebody's barrier was reached, and whoever sent it died before the
+    /// store was written. What is reserved there would only be rejected.
+    Behind(Epoch),
+    /// The one of this epoch and the ledger have disagreed for long with nothing under way: an event was lost for good,
+    /// and its units with it.
+    Disagrees(Epoch),
 }
 
 impl Fault {
@@ -48,7 +59,7 @@ impl Fault {
     fn is_mended_by(self, epoch: Epoch) -> bool {
         match self {
             Self::Lost => true,
-            Self::Unfit(unfit) => epoch > unfit,
+            Self::Behind(unfit) | Self::Disagrees(unfit) => epoch > unfit,
         }
     }
 }
@@ -91,6 +102,10 @@ impl Keeper {
         for attempt in 0_u32.. {
             // Only for the attempt: between two of them others have their turn.
             let Ok(slot) = self.rebuild_slots.acquire().await else { return };
+            if matches!(fault, Fault::Disagrees(_)) && self.agrees_or_moves(sale).await {
+                tracing::info!(%sale, "the stores agree by themselves");
+                return;
+            }
             let tried = self.try_recover(sale, fault).await;
             drop(slot);
             match tried {
@@ -104,6 +119,15 @@ impl Keeper {
             if self.written_within(sale, fault, pause(attempt)).await {
                 return;
             }
+        }
+    }
+
+    /// Whether a disagreement is over: an event was merely very late. While the sale's state is out of force, it is not.
+    async fn agrees_or_moves(&self, sale: &SaleId) -> bool {
+        let (allocation, snapshot) = tokio::join!(self.ledger.allocation(sale), self.stock.snapshot(sale));
+        match (allocation, snapshot) {
+            (Ok(Some(allocation)), Ok(snapshot)) => snapshot.reserved > 0 || agree(&allocation, &snapshot),
+            _ => false,
         }
     }
 
@@ -133,13 +157,14 @@ impl Keeper {
         {
             return Ok(view.epoch);
         }
-        let lost = Change { epoch: allocation.epoch.0, n: u64::MAX };
-        self.broadcast(sale, lost, SaleNews::Rebuilding).await;
         // The epoch that the barrier will put in force.
         let rebuild = permission(sale, Epoch(allocation.epoch.0 + 1))?;
         if !self.stock.rebuild_begin(&rebuild).await.map_err(|e| e.to_string())? {
             return self.written_by_another(&rebuild).await;
         }
+        let lost = Change { epoch: allocation.epoch.0, n: u64::MAX };
+        self.broadcast(sale, lost, SaleNews::Rebuilding).await;
+        sleep(Duration::from_millis(BARRIER_AFTER_MS)).await;
         let epoch = self.raise_epoch(&allocation).await?;
         if epoch != rebuild.epoch {
             return Err(overtaken(&rebuild));

@@ -1,6 +1,7 @@
 //! Inventory's parts at work on a real stock store and a real queue, with a ledger played by the test.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::routing::{get, put};
@@ -8,7 +9,7 @@ use axum::{Json, Router};
 use contract::api::{NewSale, OrderCounts};
 use contract::events::{Event, EventKind, OrderFact};
 use contract::internal::{
-    AllocationView, LateOutcome, LateReservation, LiveOrder, PutAllocation, SnapshotLine,
+    AllocationView, LateOutcome, LateReservation, LiveOrder, PutAllocation, STOCK_LOOK_MS_MAX, SnapshotLine,
 };
 use domain::{Clock, Epoch, OrderId, ReservationId, SaleId, UnixMillis};
 use http_body_util::BodyExt;
@@ -30,6 +31,10 @@ use crate::ledger::Ledger;
 use crate::recover::{Fault, REBUILDS_MAX};
 use crate::routes;
 use crate::sale_store;
+
+mod away;
+mod fences;
+mod held;
 
 const NOW: UnixMillis = UnixMillis(1_790_000_000_000);
 
@@ -130,7 +135,7 @@ impl Stage {
             bus: broker.clone(),
             ledger: Ledger::new(ledger.serve(shutdown.clone()).await),
             clock,
-            fence_age: std::time::Duration::from_secs(60),
+            fence_age: Duration::from_secs(60),
             rebuilding: Mutex::default(),
             rebuild_slots: tokio::sync::Semaphore::new(REBUILDS_MAX),
         });
@@ -246,10 +251,38 @@ async fn a_state_that_is_wrong_is_written_afresh_behind_a_barrier() {
     let stage = Stage::open().await;
     stage.ledger.live.lock().push(live(1, "ann"));
     stage.play_consumer(2);
-    stage.keeper.recover(&stage.sale, Fault::Unfit(Epoch(1))).await;
+    stage.keeper.recover(&stage.sale, Fault::Behind(Epoch(1))).await;
     assert_eq!(stage.epoch().await, Ok(2));
     let counts = stage.stock.snapshot(&stage.sale).await.unwrap();
     assert_eq!((counts.free, counts.settled), (4, 1));
+}
+
+#[tokio::test]
+async fn a_state_is_out_of_force_before_its_barrier_is_sent() {
+    let stage = Stage::open().await;
+    let began = Instant::now();
+    stage.keeper.recover_soon(&stage.sale, Fault::Behind(Epoch(1)), &stage.shutdown);
+    let mut consumer = stage.broker.consume(0).await.unwrap();
+    assert_eq!(consumer.next_batch(1).await.unwrap().len(), 1, "the barrier");
+    // Gateways answer 202 by what they saw of the state so long ago: nothing else may be behind the barrier.
+    assert!(began.elapsed() >= Duration::from_millis(STOCK_LOOK_MS_MAX));
+    assert_eq!(stage.epoch().await, Err(StockError::UnknownSale(stage.sale.clone())));
+}
+
+#[tokio::test]
+async fn stores_that_agree_again_by_themselves_are_not_rebuilt() {
+    let stage = Stage::open().await;
+    assert_eq!(stage.reserve(1, "ann").await, Reserved::Reserved);
+    stage.keeper.apply(&told(&stage, EventKind::OrderPlaced, 1, 1, "ann")).await.unwrap();
+    stage.keeper.apply(&told(&stage, EventKind::OrderCancelled, 1, 1, "ann")).await.unwrap();
+    stage.keeper.recover(&stage.sale, Fault::Disagrees(Epoch(1))).await;
+    assert_eq!((stage.epoch().await, stage.in_lane().await), (Ok(1), 0), "the release was merely late");
+    // The control: one that never comes.
+    stage.ledger.allocation.lock().as_mut().unwrap().counts.taken = 1;
+    stage.ledger.live.lock().push(live(2, "bob"));
+    stage.play_consumer(2);
+    stage.keeper.recover(&stage.sale, Fault::Disagrees(Epoch(1))).await;
+    assert_eq!(stage.epoch().await, Ok(2));
 }
 
 #[tokio::test]
@@ -263,7 +296,7 @@ async fn a_release_waits_for_the_state_that_is_being_written() {
     let waits = stage.keeper.apply(&expired).await;
     assert!(matches!(waits, Err(Waits::Rebuild { in_force: 1, of: 2 })), "{waits:?}");
     stage.play_consumer(2);
-    stage.keeper.recover(&stage.sale, Fault::Unfit(Epoch(1))).await;
+    stage.keeper.recover(&stage.sale, Fault::Behind(Epoch(1))).await;
     assert!(matches!(stage.stock.peek(&stage.sale, first(1)).await, Ok(Peek::Settled(_))));
     stage.keeper.apply(&expired).await.unwrap();
     assert_eq!(stage.stock.snapshot(&stage.sale).await.unwrap().free, 5, "the unit is back");

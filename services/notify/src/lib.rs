@@ -66,7 +66,8 @@ pub async fn serve(config: Config, deps: Dependencies, listeners: Listeners, shu
             serve_http(listener, router, ServerLimits::default(), shutdown.clone()).await;
         }
     };
-    let channel = |channel| work::deliver(channel, deps.bus.clone(), deps.mailbox.clone(), shutdown.clone());
+    let channel =
+        |channel| work::deliver(channel, deps.bus.clone(), deps.mailbox.clone(), &health, shutdown.clone());
     tokio::join!(
         serve_http(listeners.internal, router, ServerLimits::default(), shutdown.clone()),
         operators,

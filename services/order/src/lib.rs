@@ -113,13 +113,9 @@ async fn watch_engines(
     for part in [LEDGER, QUEUE] {
         health.needs(part);
     }
-    let told = |part, answer: Result<(), String>| match answer {
-        Ok(()) => health.up(part),
-        Err(why) => health.down(part, why),
-    };
     loop {
-        told(LEDGER, store.ping().await.map_err(|e| e.to_string()));
-        told(QUEUE, queue.lane_stats().await.map(drop).map_err(|e| e.to_string()));
+        health.answered(LEDGER, store.ping().await);
+        health.answered(QUEUE, queue.lane_stats().await);
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(Duration::from_millis(PING_EVERY_MS)) => {}

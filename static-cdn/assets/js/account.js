@@ -1,9 +1,15 @@
 // The dialog that asks who the buyer is. The demo's sign-in takes any name; a real shop mounts none, and then
-// the dialog says where signing in happens.
+// the dialog leads to where signing in happens.
 
 import { get, paths, post } from "./api.js";
 import { h } from "./dom.js";
 import { USER_NAME } from "./session.js";
+
+/**
+ * Your sign-in page, an address of your own. `{page}` in it becomes the address of the page to come back to, as in
+ * "https://account.shop.example/sign-in?back={page}". Without one, buyers are told that they can't sign in here.
+ */
+const SIGN_IN_URL = "";
 
 const FAILED = {
   0: "The shop can't be reached. Please try again.",
@@ -14,7 +20,7 @@ const FAILED = {
 const ASK_MS_MAX = 1_500;
 
 /** `ask()` opens it and resolves to whether somebody signed in. */
-export function createDialog(session) {
+export function createDialog(session, signInUrl = SIGN_IN_URL) {
   const name = h("input", { id: "user", name: "user", required: true, autofocus: true, maxLength: 64, pattern: "[a-z0-9\\-]+", autocomplete: "username", autocapitalize: "none", spellcheck: false, "aria-describedby": "user-hint user-error" });
   const error = h("p", { id: "user-error", className: "form-error", role: "alert" });
   const submit = h("button", { className: "button button-primary", type: "submit" }, "Sign in");
@@ -30,11 +36,14 @@ export function createDialog(session) {
     error,
     h("div", { className: "dialog-buttons" }, leave("Not now"), submit),
   );
+  // What follows the # is this tab's own.
+  const back = encodeURIComponent(String(new URL(location.pathname, location.href)));
+  const there = h("a", { className: "button button-primary", href: signInUrl.replace("{page}", back) }, "Go to the account service");
   const elsewhere = h(
     "div",
     { hidden: true },
-    h("p", {}, "You sign in to this shop with its account service, which is a site of its own. Please sign in there: it brings you back here signed in. What you hold here is kept for you."),
-    h("div", { className: "dialog-buttons" }, leave("Close")),
+    h("p", {}, `You sign in to this shop with its account service, which is a site of its own. ${signInUrl ? "It brings you back here signed in. What you hold here is kept for you." : "This page does not know its address: please come here from there."}`),
+    h("div", { className: "dialog-buttons" }, leave("Close"), signInUrl ? there : null),
   );
   const dialog = h("dialog", { className: "dialog", "aria-labelledby": "sign-in-title" }, title, form, elsewhere);
   document.body.append(dialog);

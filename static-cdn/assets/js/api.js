@@ -54,6 +54,18 @@ export async function request(method, path, options = {}) {
   }
 }
 
+/** Asks for a module until it comes, as if for another each time: some browsers remember a failure. */
+export async function untilLoaded(load, pause) {
+  for (let failures = 0, again = ""; ; failures += 1) {
+    try {
+      return await load(again);
+    } catch {
+      await pause(failures);
+      again = `?again=${failures}`;
+    }
+  }
+}
+
 /** The raw response of a stream, or `null` when there is none to be had. */
 export const openStream = (path, { token, signal }) =>
   fetch(path, init("GET", { token, signal, accept: "text/event-stream" })).catch(() => null);

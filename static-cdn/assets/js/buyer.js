@@ -1,11 +1,11 @@
 // One buyer at one sale: what they are doing, and what has come of it. Holds the facts the panel is drawn
 // from and carries out what its buttons ask for; `changed()` is called whenever a fact is new.
 
-import { get, paths } from "./api.js";
+import { get, paths, untilLoaded } from "./api.js";
 import { purchase, shopFor, ticketStore } from "./purchase.js";
 import { followsGate } from "./refusal-view.js";
 import { orderPollMs, PURCHASE_TRIES_MAX } from "./schedule.js";
-import { read, takeFragment, write } from "./session.js";
+import { entryOf, read, takeFragment, write } from "./session.js";
 
 const SHAKY = "The connection is shaky; what you see may be a moment old.";
 const loadOrders = (again) => import(`./order-stream.js${again}`);
@@ -18,6 +18,8 @@ export function createBuyer({ sale, session, storage, gate, clock, changed, slee
   let desk = null;
   let leaveRoom = null;
   let payFailed = false;
+  // Nobody could say yet whether the kept ticket is still good.
+  let unjudged = false;
   // Raised when the buyer changes: what an older one started must neither speak nor act any more.
   let era = 0;
 
@@ -27,10 +29,7 @@ export function createBuyer({ sale, session, storage, gate, clock, changed, slee
   const payingKey = (id) => `shop.paying.${id}`;
   const tickets = () => ticketStore(storage, sale, session.user());
   /** The place in the waiting room that this tab holds for this buyer. */
-  function places() {
-    const key = `shop.place.${sale}.${session.user()}`;
-    return { read: () => read(storage, key), write: (place) => write(storage, key, place), clear: () => write(storage, key, null) };
-  }
+  const places = () => entryOf(storage, `shop.place.${sale}.${session.user()}`);
   /** The answer; `null` when the buyer has changed meanwhile, so that it is nobody's, or has to sign in first. */
   async function own(asked) {
     const asking = era;
@@ -39,16 +38,11 @@ export function createBuyer({ sale, session, storage, gate, clock, changed, slee
     return answer.status === 401 ? (refused(answer), null) : answer;
   }
 
-  /** What an order needs, once there may be one. Asked for again as if for another module: some browsers remember a failure. */
-  const orderDesk = () => (desk ??= loadDesk(""));
-  async function loadDesk(again, failures = 0) {
-    try {
-      return await load(again);
-    } catch {
-      if (facts.order) set({ note: SHAKY });
-      await sleep(orderPollMs({ failures, random: Math.random() }));
-      return loadDesk(`?again=${failures}`, failures + 1);
-    }
+  /** What an order needs, once there may be one. */
+  const orderDesk = () => (desk ??= untilLoaded(load, waitForDesk));
+  function waitForDesk(failures) {
+    if (facts.order) set({ note: SHAKY });
+    return sleep(orderPollMs({ failures, random: Math.random() }));
   }
 
   /** Waits in the room for as long as this buyer is here. */
@@ -124,10 +118,7 @@ export function createBuyer({ sale, session, storage, gate, clock, changed, slee
     gate.refresh();
   }
 
-  function missing() {
-    leave();
-    refused({ status: 404, code: "order_not_found" });
-  }
+  const missing = () => (leave(), refused({ status: 404, code: "order_not_found" }));
 
   async function show(id) {
     const order = { order_id: id, status: "unknown" };
@@ -179,11 +170,19 @@ export function createBuyer({ sale, session, storage, gate, clock, changed, slee
     const known = linked ?? read(storage, orderKey());
     if (known) return show(known);
     if (payFailed) return findMine();
-    const held = tickets().read();
+    if (tickets().read()) return takeUp();
     // Whoever waited here before a reload waits on.
-    if (!held) return void (places().read() && join());
-    // A ticket that is still good goes on by itself. An old one is only looked up: nobody who comes back
-    // after an hour expects to buy by opening a page.
+    if (places().read()) join();
+  }
+
+  /** A ticket that is still good goes on by itself. An old one is only looked up: nobody who comes back after an hour
+   * expects to buy by opening a page. The shop's clock judges, since a device's own may be minutes off. */
+  async function takeUp() {
+    const asking = era;
+    if (!clock.synced()) await gate.refresh();
+    unjudged = !clock.synced();
+    const held = tickets().read();
+    if (unjudged || asking !== era || facts.attempt || facts.order || !held) return;
     if (held.expires_at > clock.now()) return buy(held.quantity);
     tickets().clear();
     if (held.doubtful) show(held.order_id);
@@ -193,6 +192,7 @@ export function createBuyer({ sale, session, storage, gate, clock, changed, slee
   function gateNews(askedAt) {
     if (facts.refusal && followsGate(facts.refusal.code) && askedAt > facts.refusal.at) facts.refusal = null;
     changed();
+    if (unjudged) takeUp();
   }
 
   return { facts, buy, join, leave, findMine, pay, cancel, resume, resumed: () => resuming, gateNews, dismiss: () => set({ refusal: null, note: "" }) };

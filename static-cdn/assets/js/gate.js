@@ -4,16 +4,19 @@
 import { get, paths } from "./api.js";
 import { gatePollMs, gateRetryMs } from "./schedule.js";
 
-export function watchGate({ sale, clock, onGate, onTrouble, floorMs = 0 }) {
+/** With the buyer's token, if there is one: all strangers of an address share one allowance. */
+export function watchGate({ sale, clock, onGate, onTrouble, token = () => null, floorMs = 0 }) {
   let latest = null;
   let failures = 0;
   let timer = null;
   let asking = null;
   let stopped = false;
+  // What the shop has asked for.
+  let notBefore = 0;
 
   async function ask() {
     clearTimeout(timer);
-    const answer = await get(paths.gate(sale));
+    const answer = await get(paths.gate(sale), { token: token() });
     if (stopped) return;
     if (answer.ok) {
       failures = 0;
@@ -24,22 +27,24 @@ export function watchGate({ sale, clock, onGate, onTrouble, floorMs = 0 }) {
     } else {
       failures += 1;
       const waitMs = gateRetryMs({ failures, retryAfterMs: answer.retryAfterMs, random: Math.random() });
+      notBefore = answer.retryAfterMs > 0 ? performance.now() + waitMs : 0;
       onTrouble(answer, failures);
       plan(answer.code === "sale_not_found" ? null : waitMs);
     }
   }
 
-  /** However many want to know at once, one request is under way. */
+  /** However many want to know at once, one request is under way; too soon, it is put off. */
   function refresh() {
-    if (stopped) return Promise.resolve();
-    asking ??= ask().finally(() => (asking = null));
-    return asking;
+    const early = asking ? 0 : notBefore - performance.now();
+    if (early > 0) return plan(early);
+    if (!stopped) return (asking ??= ask().finally(() => (asking = null)));
   }
 
   function plan(waitMs) {
     clearTimeout(timer);
     if (stopped || waitMs === null || document.hidden) return;
-    timer = setTimeout(refresh, waitMs);
+    // It may fire a touch early by the other clock.
+    timer = setTimeout(() => refresh((notBefore = 0)), waitMs);
   }
 
   function visibility() {

@@ -54,7 +54,7 @@ function showSales(listed) {
   cards = new Map();
   sales.forEach((sale, place) => {
     const says = JSON.stringify(sale);
-    const card = before.get(says) ?? createSaleCard(sale, { clock });
+    const card = before.get(says) ?? createSaleCard(sale, { clock, token: session.token });
     card.setWatched(place < WATCHED_MAX && sale.ends_at > now);
     cards.set(says, card);
   });
@@ -66,22 +66,26 @@ function showSales(listed) {
 }
 
 let timer = null;
+let mineDue = 0;
 let before = "";
 /** Orders on their way are asked for again; messages only follow when an order has moved. */
 async function loadMine() {
   clearTimeout(timer);
   $("mine").hidden = !session.user();
   if (!session.user() || document.hidden) return;
-  await orderList.load();
+  const early = mineDue - clock.tick();
+  if (early > 0) return void (timer = setTimeout(loadMine, early + 50));
+  const retryAfterMs = (await orderList.load()) ?? 0;
   const moved = orderList.fingerprint() !== before;
   before = orderList.fingerprint();
   if (moved || !mailbox.loaded) await mailbox.load();
   mailbox.loaded = true;
   // Notices are sent a moment after the order moved.
-  const waitMs = moved ? 3000 : orderPollMs({ failures: 2, random: Math.random() });
+  const waitMs = moved ? 3000 : orderPollMs({ failures: 2, retryAfterMs, random: Math.random() });
+  if (retryAfterMs > 0) mineDue = clock.tick() + waitMs;
   // Another reading may have ended while this one waited: one of them plans the next.
   clearTimeout(timer);
-  if (moved || orderList.anyLive()) timer = setTimeout(moved ? () => mailbox.load().then(loadMine) : loadMine, waitMs);
+  if (moved || retryAfterMs > 0 || orderList.anyLive()) timer = setTimeout(moved ? () => mailbox.load().then(loadMine) : loadMine, waitMs);
 }
 
 session.onChange(() => {

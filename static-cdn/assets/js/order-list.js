@@ -59,13 +59,14 @@ export function createOrderList(root, { session, saleOf }) {
     return { node, link, show };
   }
 
+  /** The answer is how long the shop wants to be left alone, where it says so. */
   async function load(after = null) {
     const asked = session.token();
     const answer = await get(paths.orders(after), { token: asked });
     if (asked !== session.token()) return;
     if (answer.status === 401) return session.signOut();
     setText(note, answer.ok ? "" : "Your orders can't be read just now.");
-    if (!answer.ok) return;
+    if (!answer.ok) return answer.retryAfterMs;
     // A refresh reads the first page only; older ones that were shown stay, as they were.
     const fresh = answer.body.orders;
     const ids = new Set(fresh.map((order) => order.order_id));

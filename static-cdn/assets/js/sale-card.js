@@ -22,7 +22,7 @@ function line(sale, state, now) {
 /** A front page may stay open for hours: its cards ask the gate at a stroll. */
 const STROLL_MS = 15_000;
 
-export function createSaleCard(sale, { clock }) {
+export function createSaleCard(sale, { clock, token }) {
   const { src, hue } = productOf(sale);
   const chip = h("span", { className: "chip" });
   const when = h("span", { className: "card-when" });
@@ -58,7 +58,7 @@ export function createSaleCard(sale, { clock }) {
   /** Its gate is asked for as long as it is watched. */
   function setWatched(wanted) {
     if (!wanted) watch?.stop();
-    watch = wanted ? (watch ?? watchGate({ sale: sale.id, clock, onGate, onTrouble: () => {}, floorMs: STROLL_MS })) : null;
+    watch = wanted ? (watch ?? watchGate({ sale: sale.id, clock, token, onGate, onTrouble: () => {}, floorMs: STROLL_MS })) : null;
   }
   tick();
   return { node, tick, setWatched };

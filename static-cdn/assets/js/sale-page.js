@@ -28,6 +28,7 @@ let trouble = null;
 const gate = watchGate({
   sale: saleId,
   clock,
+  token: session.token,
   onGate: (_, askedAt) => {
     trouble = null;
     buyer.gateNews(askedAt);

@@ -33,6 +33,8 @@ export function write(storage, key, value) {
   } catch {}
 }
 
+export const entryOf = (storage, key) => ({ read: () => read(storage, key), write: (text) => write(storage, key, text), clear: () => write(storage, key, null) });
+
 /** Reads `name` from the address's fragment, once: what was handed over there is not for a bookmark to keep. */
 export function takeFragment(name) {
   const parts = new URLSearchParams(location.hash.slice(1));

@@ -111,6 +111,37 @@ pub async fn an_acknowledgement_is_for_all_before_it(harness: &dyn Harness) {
     assert_idle(&mut *next).await;
 }
 
+/// What lies before it stays with the consumer, and comes again if the consumer goes.
+pub async fn an_acknowledgement_can_be_for_one_alone(harness: &dyn Harness) {
+    let ports = harness.fresh(Limits::default()).await;
+    publish(&ports, 1..=6).await;
+    let mut consumer = consume(&ports).await;
+    let taken = take(&mut *consumer, 6).await;
+    consumer.ack_each(&[taken[3].tag, taken[1].tag]).await.unwrap();
+    let unknown = consumer.ack_each(&[taken[0].tag, taken[1].tag]).await;
+    assert!(matches!(unknown, Err(QueueError::Unknown(_))), "{unknown:?}");
+    // Named twice is done once.
+    consumer.ack_each(&[taken[4].tag, taken[4].tag]).await.unwrap();
+    consumer.ack_each(&[]).await.unwrap();
+    let lane = lane(ports.queue.lanes());
+    until("three in flight", || async {
+        let stats = ports.queue.lane_stats().await.unwrap();
+        (stats[usize::from(lane)].in_flight == 3).then_some(())
+    })
+    .await;
+    consumer.close().await.unwrap();
+    let mut second = consume(&ports).await;
+    let again = take(&mut *second, 3).await;
+    assert_eq!(numbers(&again), [1, 3, 6], "of those that are not held, none");
+    // One for all before it goes over the gaps.
+    second.ack_each(&[again[1].tag]).await.unwrap();
+    second.ack_through(again[2].tag).await.unwrap();
+    second.close().await.unwrap();
+    let mut third = consume(&ports).await;
+    publish(&ports, 7..=7).await;
+    assert_eq!(numbers(&take(&mut *third, 1).await), [7], "and nothing comes again");
+}
+
 /// Not at the end: a lane stays in order, but for what was sent ahead.
 pub async fn a_requeued_message_keeps_its_place(harness: &dyn Harness) {
     let ports = harness.fresh(Limits::default()).await;
@@ -257,6 +288,22 @@ pub async fn lanes_survive_a_restart(harness: &dyn Harness) {
     publish(&ports, 31..=31).await;
     let mut consumer = consume(&ports).await;
     assert_eq!(numbers(&take(&mut *consumer, 24).await), (8..=31).collect::<Vec<_>>());
+    assert_idle(&mut *consumer).await;
+}
+
+/// As those for all before them.
+pub async fn single_acknowledgements_survive_a_restart(harness: &dyn Harness) {
+    let ports = harness.fresh(Limits::default()).await;
+    publish(&ports, 1..=6).await;
+    let mut consumer = consume(&ports).await;
+    let taken = take(&mut *consumer, 6).await;
+    consumer.ack_each(&[taken[1].tag, taken[2].tag, taken[5].tag]).await.unwrap();
+    consumer.close().await.unwrap();
+    drop(ports);
+    let ports = harness.restart(Limits::default()).await;
+    publish(&ports, 7..=7).await;
+    let mut consumer = consume(&ports).await;
+    assert_eq!(numbers(&take(&mut *consumer, 4).await), [1, 4, 5, 7]);
     assert_idle(&mut *consumer).await;
 }
 

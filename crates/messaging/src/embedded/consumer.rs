@@ -1,6 +1,6 @@
 //! A consumer of one queue.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -87,6 +87,32 @@ impl Drop for Attached {
     }
 }
 
+/// Messages that their consumer is done with.
+#[derive(Default)]
+struct Finished {
+    /// Row ids, as ranges.
+    rows: Vec<(i64, i64)>,
+    count: u64,
+}
+
+impl Finished {
+    fn add(&mut self, row: i64) {
+        match self.rows.last_mut() {
+            Some((_, last)) if *last + 1 == row => *last = row,
+            _ => self.rows.push((row, row)),
+        }
+        self.count += 1;
+    }
+
+    /// Tells the queue, and the writer, who deletes them with its next group.
+    fn acknowledge(self, queue: &Queue, slot: mpsc::Permit<'_, Operation>) {
+        if self.count > 0 {
+            queue.acknowledged(self.count);
+            slot.send(Operation::Acknowledge(self.rows));
+        }
+    }
+}
+
 /// A consumer. Dropping it gives its messages back first, and its place to the next one then.
 pub(super) struct QueueConsumer {
     held: VecDeque<Held>,
@@ -138,21 +164,31 @@ impl Consumer for QueueConsumer {
         let access = &self.attached.0;
         // The slot comes first: nothing is forgotten here that the writer will not hear of.
         let slot = access.operations.reserve().await.map_err(|_| QueueError::Closed)?;
-        let queue = access.queue();
-        let mut ranges: Vec<(i64, i64)> = Vec::new();
-        let mut count = 0;
+        let (queue, mut finished) = (access.queue(), Finished::default());
         while let Some(held) = self.held.pop_front_if(|held| held.tag <= tag) {
-            let row = queue.row(held.seq);
-            match ranges.last_mut() {
-                Some((_, last)) if *last + 1 == row => *last = row,
-                _ => ranges.push((row, row)),
+            finished.add(queue.row(held.seq));
+        }
+        finished.acknowledge(queue, slot);
+        Ok(())
+    }
+
+    async fn ack_each(&mut self, tags: &[u64]) -> Result<(), QueueError> {
+        let tags: BTreeSet<u64> = tags.iter().copied().collect();
+        for tag in &tags {
+            self.held_at(*tag)?;
+        }
+        let access = &self.attached.0;
+        // First, as above.
+        let slot = access.operations.reserve().await.map_err(|_| QueueError::Closed)?;
+        let (queue, mut finished) = (access.queue(), Finished::default());
+        self.held.retain(|held| {
+            let is_done = tags.contains(&held.tag);
+            if is_done {
+                finished.add(queue.row(held.seq));
             }
-            count += 1;
-        }
-        if count > 0 {
-            queue.acknowledged(count);
-            slot.send(Operation::Acknowledge(ranges));
-        }
+            !is_done
+        });
+        finished.acknowledge(queue, slot);
         Ok(())
     }
 

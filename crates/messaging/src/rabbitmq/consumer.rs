@@ -77,9 +77,12 @@ impl RabbitConsumer {
         Ok(())
     }
 
+    fn held_at(&self, tag: u64) -> Result<usize, QueueError> {
+        self.held.binary_search(&tag).map_err(|_| QueueError::Unknown(format!("delivery {tag}")))
+    }
+
     async fn give_back(&mut self, tag: u64, requeue: bool) -> Result<(), QueueError> {
-        let at = self.held.binary_search(&tag);
-        let at = at.map_err(|_| QueueError::Unknown(format!("delivery {tag}")))?;
+        let at = self.held_at(tag)?;
         // Not a nack: from 4.3 on that does not count towards the delivery limit.
         let options = BasicRejectOptions { requeue };
         self.channel()?.basic_reject(tag, options).await.map_err(|e| unreachable(&e))?;
@@ -113,6 +116,22 @@ impl Consumer for RabbitConsumer {
         self.channel()?.basic_ack(last, through).await.map_err(|e| unreachable(&e))?;
         self.held.drain(..count);
         self.inbox.done(count);
+        Ok(())
+    }
+
+    async fn ack_each(&mut self, tags: &[u64]) -> Result<(), QueueError> {
+        self.is_there()?;
+        for tag in tags {
+            self.held_at(*tag)?;
+        }
+        for tag in tags {
+            // One that is named twice is told once: over a tag that it does not know the broker closes the channel.
+            let Ok(at) = self.held_at(*tag) else { continue };
+            let alone = BasicAckOptions { multiple: false };
+            self.channel()?.basic_ack(*tag, alone).await.map_err(|e| unreachable(&e))?;
+            self.held.remove(at);
+            self.inbox.done(1);
+        }
         Ok(())
     }
 

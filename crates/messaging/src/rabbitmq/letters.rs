@@ -1,7 +1,8 @@
 //! Looking at dead letters: taken from their queue one by one, and given back.
 //!
 //! Two that look at once would see half each, so they take turns: within this process by a lock, among
-//! processes by a queue that belongs to one connection at a time.
+//! processes by a queue that belongs to one connection at a time. If that queue cannot be had for long, they look all the
+//! same: a letter is held by one of them at a time, and half a list is better than none.
 
 use std::time::Duration;
 
@@ -36,7 +37,8 @@ pub(super) struct Taken {
 
 /// One's turn to look at dead letters.
 pub(super) struct Turn {
-    own: Channel,
+    /// The channel that has the queue, unless it could not be had.
+    own: Option<Channel>,
     channel: Channel,
     /// Tags of what was taken and not buried, rising.
     taken: Vec<u64>,
@@ -45,18 +47,27 @@ pub(super) struct Turn {
 impl Turn {
     /// Waits for one's turn.
     pub(super) async fn take(live: &Live) -> Result<Self, QueueError> {
+        let own = Self::own(live).await?;
+        let channel = live.channel().await.map_err(QueueError::Unreachable)?;
+        Ok(Self { own, channel, taken: Vec::new() })
+    }
+
+    /// The turn's queue; `None` if somebody has had it for too long. Its node may have died: since RabbitMQ 4.2 the queue
+    /// stays, out of everybody's reach, until the node is back.
+    async fn own(live: &Live) -> Result<Option<Channel>, QueueError> {
         let deadline = Instant::now() + Duration::from_millis(TURN_MS_MAX);
         loop {
             let own = live.channel().await.map_err(QueueError::Unreachable)?;
             let options =
                 QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
             match own.queue_declare(TURN.into(), options, FieldTable::default()).await {
-                Ok(_) => {
-                    let channel = live.channel().await.map_err(QueueError::Unreachable)?;
-                    return Ok(Self { own, channel, taken: Vec::new() });
-                }
+                Ok(_) => return Ok(Some(own)),
                 Err(error) if is_locked(&error) && Instant::now() < deadline => {
                     sleep(Duration::from_millis(TURN_EVERY_MS)).await;
+                }
+                Err(error) if is_locked(&error) => {
+                    tracing::warn!(%error, "looking at dead letters out of turn");
+                    return Ok(None);
                 }
                 Err(error) => return Err(unreachable(&error)),
             }
@@ -90,9 +101,11 @@ impl Turn {
     /// The next one's turn.
     pub(super) async fn end(self) {
         farewell(&self.channel).await;
-        // If this fails the connection is gone, and the queue with it.
-        let _ = self.own.queue_delete(TURN.into(), QueueDeleteOptions::default()).await;
-        farewell(&self.own).await;
+        if let Some(own) = self.own {
+            // If this fails the connection is gone, and the queue with it.
+            let _ = own.queue_delete(TURN.into(), QueueDeleteOptions::default()).await;
+            farewell(&own).await;
+        }
     }
 }
 

@@ -9,12 +9,13 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use lapin::options::{ConfirmSelectOptions, ExchangeDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection, ConnectionProperties, Event, ExchangeKind};
+use lapin::{Channel, Connection, Event, ExchangeKind};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::address::{Addresses, node};
+use super::dial;
 use super::plan::Plan;
 use crate::topology;
 
@@ -177,12 +178,9 @@ impl Keeper {
         let uri = self.addresses.nth(attempt);
         let name = node(&uri);
         let told = |why: String| format!("{name}: {why}");
-        let properties = ConnectionProperties::default()
-            .with_connection_name(format!("seckill {}", self.purpose.as_str()).into())
-            // This loop tries again, on the next node.
-            .configure_backoff(|backoff| backoff.with_max_times(0));
-        let connecting = Connection::connect_uri(uri, properties);
-        let connection = within(CONNECT_MS_MAX, connecting).await.map_err(told)?;
+        let called = format!("seckill {}", self.purpose.as_str());
+        let bound = Duration::from_millis(CONNECT_MS_MAX);
+        let connection = dial::connect(uri, &called, bound).await.map_err(told)?;
         let live = Live {
             connection,
             lost: CancellationToken::new(),
@@ -255,6 +253,10 @@ impl Keeper {
                 // What is declared in vain is told, and tried again: consuming goes on.
                 if let Err(why) = self.declare(live).await {
                     tracing::error!(%why, "the topology cannot be declared");
+                    // A refusal comes at once. What never answers may be a node that is cut off from the others.
+                    if declared.elapsed() >= Duration::from_millis(DECLARE_MS_MAX) {
+                        return why;
+                    }
                 }
             } else if let Err(why) = question(live, &mut control).await
                 && live.blocked().is_none()

@@ -46,18 +46,33 @@ impl Listener {
     /// Not an exclusive queue: RabbitMQ 4.2 and later keep one whose node has died, and refuse whatever is routed to it
     /// until the node is back. A quorum queue outlives its node, and nobody else knows this one's name.
     pub(super) async fn to_broadcasts(live: &Live, closing: CancellationToken) -> Result<Self, QueueError> {
-        let channel = live.channel().await.map_err(QueueError::Unreachable)?;
         let own = own_name()?;
+        match Self::consume_own(live, &own).await {
+            Ok((channel, inbox)) => {
+                Ok(Self { channel: Some(channel), own: Some(own), inbox, lost: live.lost.clone(), closing })
+            }
+            Err(error) => {
+                // It may have been made, and the broker has probably closed its channel.
+                if let Ok(channel) = live.channel().await {
+                    remove(&channel, &own).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn consume_own(live: &Live, own: &str) -> Result<(Channel, Arc<Inbox>), QueueError> {
+        let channel = live.channel().await.map_err(QueueError::Unreachable)?;
         let asked = async {
             let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-            channel.queue_declare(own.as_str().into(), durable, table(&short_lived())).await?;
+            channel.queue_declare(own.into(), durable, table(&short_lived())).await?;
             let options = QueueBindOptions::default();
-            let (queue, exchange) = (own.as_str().into(), topology::BROADCAST.into());
+            let (queue, exchange) = (own.into(), topology::BROADCAST.into());
             channel.queue_bind(queue, exchange, "".into(), options, FieldTable::default()).await
         };
         within(ANSWER_MS_MAX, asked).await.map_err(QueueError::Unreachable)?;
-        let inbox = consume(&channel, &own, NEWS_MAX, FieldTable::default()).await?;
-        Ok(Self { channel: Some(channel), own: Some(own), inbox, lost: live.lost.clone(), closing })
+        let inbox = consume(&channel, own, NEWS_MAX, FieldTable::default()).await?;
+        Ok((channel, inbox))
     }
 
     /// Hears events from now on, from the log of them all.
@@ -102,15 +117,19 @@ impl Drop for Listener {
         let (Some(channel), own) = (self.channel.take(), self.own.take()) else { return };
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move {
-                if let Some(own) = own {
-                    let gone = channel.queue_delete(own.as_str().into(), QueueDeleteOptions::default());
-                    // What stays expires.
-                    let _ = within(ANSWER_MS_MAX, gone).await;
+                match own {
+                    Some(own) => remove(&channel, &own).await,
+                    None => farewell(&channel).await,
                 }
-                farewell(&channel).await;
             });
         }
     }
+}
+
+/// Deletes a listener's queue, and closes the channel. What stays expires.
+async fn remove(channel: &Channel, own: &str) {
+    let _ = within(ANSWER_MS_MAX, channel.queue_delete(own.into(), QueueDeleteOptions::default())).await;
+    farewell(channel).await;
 }
 
 /// A queue's name that nobody else has.

@@ -7,10 +7,11 @@ use contract::events::Event;
 use futures_util::StreamExt;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Connection, ConnectionProperties};
+use lapin::{Channel, Connection};
 use tokio::time::timeout;
 
 use super::address::{Addresses, node};
+use super::dial;
 use super::inbox::number;
 use super::plan::LOG;
 use super::unreachable;
@@ -102,11 +103,15 @@ impl EventLog {
         for attempt in 0..addresses.count() {
             let uri = addresses.nth(attempt);
             let name = node(&uri);
-            let properties = ConnectionProperties::default()
-                .with_connection_name("seckill events".into())
-                .configure_backoff(|backoff| backoff.with_max_times(0));
-            let opening = async { Self::read(Connection::connect_uri(uri, properties).await?, start).await };
-            match timeout(Duration::from_millis(ANSWER_MS_MAX), opening).await {
+            let bound = Duration::from_millis(ANSWER_MS_MAX);
+            let connection = match dial::connect(uri, "seckill events", bound).await {
+                Ok(connection) => connection,
+                Err(why) => {
+                    failed = format!("{name}: {why}");
+                    continue;
+                }
+            };
+            match timeout(bound, Self::read(connection, start)).await {
                 Ok(Ok(log)) => return Ok(log),
                 Ok(Err(error)) => failed = format!("{name}: {error}"),
                 Err(_) => failed = format!("{name}: no answer within {ANSWER_MS_MAX} ms"),

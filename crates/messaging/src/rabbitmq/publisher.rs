@@ -25,6 +25,9 @@ use session::{End, Session};
 const REQUESTS_MAX: usize = 4_096;
 /// Least time between two openings of the channel, in milliseconds.
 const REOPEN_EVERY_MS: u64 = 100;
+/// Channels in a row that confirmed nothing, at most: then it is the node that cannot be trusted. One that is cut off from
+/// the others of its cluster still opens channels, and confirms nothing on them.
+const FRUITLESS_MAX: u32 = 3;
 
 const REOPENED: &str = "seckill_queue_channels_reopened_total";
 const REFUSED: &str = "seckill_queue_refused_total";
@@ -108,6 +111,7 @@ struct Task {
 
 impl Task {
     async fn run(mut self) {
+        let mut fruitless = 0;
         while let Some(live) = self.connected().await {
             let channel = match live.confirming_channel().await {
                 Ok(channel) => channel,
@@ -118,11 +122,18 @@ impl Task {
                 }
             };
             match Session::new(&mut self, &live, channel).run().await {
-                End::Lost => {}
+                End::Lost => fruitless = 0,
                 End::Closed => return,
-                End::Distrusted(why) => {
+                End::Distrusted { why, confirmed } => {
                     tracing::warn!(%why, "the publishing channel is opened anew");
                     metrics::counter!(REOPENED).increment(1);
+                    fruitless = if confirmed { 0 } else { fruitless + 1 };
+                    if fruitless >= FRUITLESS_MAX {
+                        fruitless = 0;
+                        live.suspect(why.clone());
+                        self.refuse_until(live.lost.cancelled(), &why).await;
+                        continue;
+                    }
                     sleep(Duration::from_millis(REOPEN_EVERY_MS)).await;
                 }
             }

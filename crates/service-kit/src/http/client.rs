@@ -17,7 +17,9 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::ApiError;
+use super::request_id::id_at_work;
+use super::server::QUIET_MS;
+use super::{ApiError, X_REQUEST_ID};
 use crate::{Secret, SettingsError};
 
 /// How long a whole call may take, unless it says otherwise.
@@ -28,6 +30,10 @@ const CONNECT_WAIT_MS_MAX: u64 = 1_000;
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Idle connections kept per host.
 const IDLE_CONNECTIONS_MAX: usize = 64;
+/// How long one is kept, in milliseconds. Servers keep theirs for longer: what is written in the moment in which the
+/// other side hangs up is lost.
+const IDLE_MS_MAX: u64 = 2_500;
+const _: () = assert!(2 * IDLE_MS_MAX <= QUIET_MS, "a connection is given up long before it is cut");
 
 /// Why a call has no usable answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -114,6 +120,7 @@ impl HttpClient {
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_millis(IDLE_MS_MAX))
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .build(connector);
         let authorization = token.and_then(|t| {
@@ -214,6 +221,9 @@ impl HttpClient {
             if let Some(authorization) = &self.authorization {
                 all.insert(header::AUTHORIZATION, authorization.clone());
             }
+            if let Some(id) = id_at_work() {
+                all.entry(X_REQUEST_ID).or_insert(id);
+            }
         }
         let request = request.body(Full::new(body)).map_err(|e| ClientError::Garbled(e.to_string()))?;
         match self.at_home(self.client.request(request)).await {
@@ -250,6 +260,7 @@ fn json<T: DeserializeOwned>(reply: Reply) -> Result<T, ClientError> {
 mod tests {
     use std::io::{Read as _, Write as _};
 
+    use super::super::at_work;
     use super::*;
 
     #[tokio::test]
@@ -259,6 +270,27 @@ mod tests {
         // It takes connections, and answers none.
         let told = client.get_within::<()>("/", Duration::from_millis(30)).await.unwrap_err().to_string();
         assert!(told.contains("nothing within 30 ms"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_call_carries_the_id_of_the_request_it_is_made_for() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = HttpClient::new(&format!("http://{}", listener.local_addr().unwrap()), None);
+        let server = std::thread::spawn(move || {
+            [(); 2].map(|()| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut asked = [0; 1024];
+                let length = stream.read(&mut asked).unwrap();
+                let answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 4\r\n\r\nnull";
+                stream.write_all(answer).unwrap();
+                String::from_utf8_lossy(&asked[..length]).into_owned()
+            })
+        });
+        at_work(&HeaderValue::from_static("mine"), client.get::<()>("/")).await.unwrap();
+        client.get::<()>("/").await.unwrap();
+        let [within, without] = server.join().unwrap();
+        assert!(within.contains("x-request-id: mine\r\n"), "{within}");
+        assert!(!without.contains("x-request-id"), "{without}");
     }
 
     #[test]

@@ -12,5 +12,7 @@ pub use auth::{bearer, require_bearer};
 pub use client::{ClientError, HttpClient, Reply, check_base_url};
 pub use extract::StrictJson;
 pub use hyper::body::Incoming;
-pub use request_id::{RequestId, RequestIds, X_REQUEST_ID, is_request_id, request_span, with_request_id};
+pub use request_id::{
+    RequestId, RequestIds, X_REQUEST_ID, at_work, is_request_id, request_span, with_request_id,
+};
 pub use server::{Handler, ServerLimits, bind, serve};

@@ -1,4 +1,5 @@
-//! `x-request-id`: on every answer, and in every log line of its request.
+//! `x-request-id`: on every answer, in the log lines of its request, and on the calls to other services that are made for
+//! it. What a stream does after its answer has begun carries none.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,6 +56,22 @@ pub fn request_span(id: &HeaderValue) -> Span {
     tracing::error_span!("request", id = id.to_str().unwrap_or_default())
 }
 
+tokio::task_local! {
+    /// The id of the request that is at work here.
+    static AT_WORK: HeaderValue;
+}
+
+/// Work for the request of this id: its log lines and its calls to other services carry it. That costs a microsecond,
+/// which a refusal that neither logs nor calls need not pay.
+pub fn at_work<F: Future>(id: &HeaderValue, work: F) -> impl Future<Output = F::Output> + use<F> {
+    AT_WORK.scope(id.clone(), work.instrument(request_span(id)))
+}
+
+/// The id of the request that is at work here, if one is.
+pub(super) fn id_at_work() -> Option<HeaderValue> {
+    AT_WORK.try_with(Clone::clone).ok()
+}
+
 /// Middleware: keeps the id that an own proxy or service set, mints one otherwise, and answers with it.
 pub async fn with_request_id(State(ids): State<RequestIds>, mut request: Request, next: Next) -> Response {
     let id = match request.headers().get(&X_REQUEST_ID) {
@@ -62,7 +79,7 @@ pub async fn with_request_id(State(ids): State<RequestIds>, mut request: Request
         _ => ids.next(),
     };
     request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = next.run(request).instrument(request_span(&id)).await;
+    let mut response = at_work(&id, next.run(request)).await;
     response.headers_mut().insert(X_REQUEST_ID, id);
     response
 }

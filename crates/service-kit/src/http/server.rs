@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::lifecycle::Failure;
+use crate::lifecycle::{self, Failure};
 
 use places::Places;
 use rows::{Guest, Rows};
@@ -35,6 +35,8 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 const STREAMS_MAX: u32 = 64;
 /// HTTP/2 streams a peer may reset before they were answered, before the connection is cut.
 const RESET_STREAMS_MAX: usize = 32;
+/// How long a client may do nothing unless its listener says otherwise, in milliseconds.
+pub(super) const QUIET_MS: u64 = 5_000;
 /// Waiting time after `accept` failed (usually: too many open files).
 const ACCEPT_RETRY_MS: u64 = 50;
 
@@ -47,7 +49,7 @@ pub struct ServerLimits {
     pub connections_per_address_max: usize,
     /// How long a request's header may take, and a connection on which nothing is at work or moves.
     pub header_timeout: Duration,
-    /// How long a stopping server waits for requests under way.
+    /// How long a stopping server waits for requests under way: usually as long as `SECKILL_SHUTDOWN_S` allows.
     pub drain: Duration,
     /// Whether connections that are refused again and again are served on threads that give way to all others.
     pub back_row: bool,
@@ -58,8 +60,8 @@ impl Default for ServerLimits {
         Self {
             connections_max: 4096,
             connections_per_address_max: 4096,
-            header_timeout: Duration::from_secs(5),
-            drain: Duration::from_secs(10),
+            header_timeout: Duration::from_millis(QUIET_MS),
+            drain: lifecycle::drain(),
             back_row: false,
         }
     }
@@ -143,7 +145,7 @@ pub async fn serve<H: Handler>(
         });
     }
     drop(listener);
-    if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(lifecycle::drain_left(limits.drain), graceful.shutdown()).await.is_err() {
         tracing::warn!("some connections did not finish in time and were cut");
     }
     rows.close();

@@ -7,7 +7,9 @@ mod proof;
 pub(crate) mod room;
 
 pub use captcha::{Captcha, Digits};
-pub(crate) use proof::{Crowd, Proofs};
+pub(crate) use proof::{Crowd, Proofs, Solved};
+
+use proof::Asker;
 
 use contract::Code;
 use contract::api::TicketRequest;
@@ -26,7 +28,8 @@ fn ask_anything(rules: &SaleRules) -> bool {
 }
 
 impl Gateway {
-    /// Lets a buyer through to the tickets, if it has brought what the sale asks for.
+    /// Lets a buyer through to the tickets, if it has brought what the sale asks for. A proof among it is left to be
+    /// spent with [`Gateway::spend_proof`].
     ///
     /// # Errors
     /// 403 with what is to be brought, or what is wrong with the body.
@@ -36,10 +39,10 @@ impl Gateway {
         sale: &Sale,
         buyer: &BuyerId,
         body: Incoming,
-    ) -> Result<(), Answer> {
+    ) -> Result<Option<Solved>, Answer> {
         let rules = sale.terms().sale.rules.clone();
         if !ask_anything(&rules) {
-            return Ok(());
+            return Ok(None);
         }
         let brought = Box::pin(self.brought(caller, body)).await?;
         if rules.waiting_room.is_some() {
@@ -48,10 +51,28 @@ impl Gateway {
                 return Err(Refusal::new(Code::WaitingRoom).into());
             }
         }
-        if rules.proof_bits.is_some() || rules.captcha {
-            self.proofs.hold(sale, &rules, buyer, brought.proof.as_ref(), self.clock.now()).await?;
+        if rules.proof_bits.is_none() && !rules.captcha {
+            return Ok(None);
         }
-        Ok(())
+        let asker = Asker { caller, sale, rules: &rules, buyer, now: self.clock.now() };
+        self.proofs.judge(&asker, brought.proof.as_ref()).await.map(Some)
+    }
+
+    /// Spends the proof that a buyer was let through with, if it was one.
+    ///
+    /// # Errors
+    /// 403 with a new challenge, if it was spent meanwhile.
+    pub(crate) fn spend_proof(
+        &self,
+        caller: &Caller<'_>,
+        sale: &Sale,
+        buyer: &BuyerId,
+        solved: Option<Solved>,
+    ) -> Result<(), Answer> {
+        let Some(solved) = solved else { return Ok(()) };
+        let terms = sale.terms();
+        let asker = Asker { caller, sale, rules: &terms.sale.rules, buyer, now: self.clock.now() };
+        self.proofs.spend(&asker, solved)
     }
 
     async fn brought(&self, caller: &Caller<'_>, body: Incoming) -> Result<TicketRequest, ApiError> {

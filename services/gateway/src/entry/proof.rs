@@ -17,7 +17,7 @@ use service_kit::http::ApiError;
 use sha2::{Digest, Sha256};
 
 use super::Captcha;
-use crate::purchase::{Answer, Refusal};
+use crate::purchase::{Answer, Caller, Refusal};
 use crate::sale::Sale;
 
 /// How long a challenge may be worked on.
@@ -74,6 +74,22 @@ pub(crate) struct Proofs {
     passed: Counter,
 }
 
+/// Who asks for a ticket, for which sale by which rules, and when.
+pub(super) struct Asker<'a> {
+    pub(super) caller: &'a Caller<'a>,
+    pub(super) sale: &'a Sale,
+    pub(super) rules: &'a SaleRules,
+    pub(super) buyer: &'a BuyerId,
+    pub(super) now: UnixMillis,
+}
+
+/// A proof that holds, and is not spent yet.
+pub(crate) struct Solved {
+    nonce: [u8; NONCE_LEN],
+    /// The crowd at that moment.
+    per_s: u32,
+}
+
 /// Challenges answered, in two generations: the older one has ended when the younger becomes old.
 #[derive(Default)]
 struct Spent {
@@ -83,6 +99,11 @@ struct Spent {
 }
 
 impl Spent {
+    /// Whether this challenge was answered before.
+    fn knows(&self, nonce: &[u8; NONCE_LEN]) -> bool {
+        self.old.contains(nonce) || self.young.contains(nonce)
+    }
+
     /// Whether this is the nonce's first time; `None` when no more can be remembered.
     fn first(&mut self, nonce: [u8; NONCE_LEN], now: UnixMillis) -> Option<bool> {
         // A clock set back must not keep generations for ever; somebody who read it a moment before another turned
@@ -97,7 +118,11 @@ impl Spent {
         if self.young.len() >= SPENT_MAX {
             return None;
         }
-        Some(!self.old.contains(&nonce) && self.young.insert(nonce))
+        if self.knows(&nonce) {
+            return Some(false);
+        }
+        self.young.insert(nonce);
+        Some(true)
     }
 }
 
@@ -119,35 +144,45 @@ impl Proofs {
         }
     }
 
-    /// Passes whoever brings a proof that holds.
+    /// Judges what somebody brings. A proof that holds stays unspent: its bringer may yet be refused for another reason,
+    /// and shall not have worked in vain.
     ///
     /// # Errors
     /// 403 with a challenge.
-    pub(crate) async fn hold(
-        &self,
-        sale: &Sale,
-        rules: &SaleRules,
-        buyer: &BuyerId,
-        proof: Option<&Proof>,
-        now: UnixMillis,
-    ) -> Result<(), Answer> {
-        let per_s = sale.crowd.grows(now);
-        if let Some(proof) = proof
-            && let Some(nonce) = self.is_solved(sale.slot, rules, buyer, proof, now).await
-        {
-            match self.spent.lock().first(nonce, now) {
-                Some(true) => {
-                    self.passed.increment(1);
-                    return Ok(());
-                }
-                Some(false) => {}
-                None => return Err(Refusal::new(Code::Overloaded).into()),
+    pub(super) async fn judge(&self, asker: &Asker<'_>, proof: Option<&Proof>) -> Result<Solved, Answer> {
+        let per_s = asker.sale.crowd.grows(asker.now);
+        let nonce = match proof {
+            Some(proof) => self.is_solved(asker, proof).await,
+            None => None,
+        };
+        nonce.map(|nonce| Solved { nonce, per_s }).ok_or_else(|| self.wanted(asker, per_s))
+    }
+
+    /// Spends a proof. Of two who bring the same at once, one does.
+    ///
+    /// # Errors
+    /// 403 with a challenge for the other one; 503 when no more can be remembered.
+    pub(super) fn spend(&self, asker: &Asker<'_>, solved: Solved) -> Result<(), Answer> {
+        let is_first = self.spent.lock().first(solved.nonce, asker.now);
+        match is_first {
+            Some(true) => {
+                self.passed.increment(1);
+                Ok(())
             }
+            Some(false) => Err(self.wanted(asker, solved.per_s)),
+            None => Err(Refusal::new(Code::Overloaded).into()),
         }
+    }
+
+    /// The refusal that asks for a proof.
+    fn wanted(&self, asker: &Asker<'_>, per_s: u32) -> Answer {
         self.asked.increment(1);
-        let wanted = self.challenge(sale.slot, rules, buyer, per_s, now).map_err(ApiError::internal)?;
+        let wanted = match self.challenge(asker.sale.slot, asker.rules, asker.buyer, per_s, asker.now) {
+            Ok(wanted) => wanted,
+            Err(error) => return asker.caller.internal(error).into(),
+        };
         let error = ApiError::new(Code::ProofRequired, "Solve the challenge, then ask again with its proof.");
-        Err(ApiError { proof: Some(Box::new(wanted)), ..error }.into())
+        ApiError { proof: Some(Box::new(wanted)), ..error }.into()
     }
 
     fn challenge(
@@ -169,25 +204,23 @@ impl Proofs {
         Ok(ProofWanted { challenge: URL_SAFE_NO_PAD.encode(challenge), bits, captcha: image })
     }
 
-    /// The nonce of the challenge, if it is genuine, in time, this buyer's and this sale's, and solved.
-    async fn is_solved(
-        &self,
-        slot: u32,
-        rules: &SaleRules,
-        buyer: &BuyerId,
-        proof: &Proof,
-        now: UnixMillis,
-    ) -> Option<[u8; NONCE_LEN]> {
+    /// The nonce of the challenge, if it is genuine, in time, this buyer's and this sale's, solved, and not spent: one
+    /// that is must not count against the sale's limit.
+    async fn is_solved(&self, asker: &Asker<'_>, proof: &Proof) -> Option<[u8; NONCE_LEN]> {
+        let &Asker { sale, rules, buyer, now, .. } = asker;
         let mut challenge = [0; CHALLENGE_LEN];
         let len = URL_SAFE_NO_PAD.decode_slice(&proof.challenge, &mut challenge).ok()?;
         let (signed, mac) = challenge.split_at(CHALLENGE_LEN - MAC_LEN);
-        if len != CHALLENGE_LEN || self.mac(slot, buyer, signed).verify_slice(mac).is_err() {
+        if len != CHALLENGE_LEN || self.mac(sale.slot, buyer, signed).verify_slice(mac).is_err() {
             return None;
         }
         let (nonce, rest) = signed.split_first_chunk::<NONCE_LEN>()?;
         let (ends, bits) = rest.split_first_chunk::<8>()?;
         let is_in_time = now.0 < i64::from_be_bytes(*ends);
         if !is_in_time || !is_work(&proof.challenge, &proof.solution, *bits.first()?) {
+            return None;
+        }
+        if self.spent.lock().knows(nonce) {
             return None;
         }
         let answer = proof.captcha.as_deref().unwrap_or_default();

@@ -39,7 +39,8 @@ pub(crate) struct Turn {
 struct Waiting {
     seen: UnixMillis,
     streams: u32,
-    position: u32,
+    /// Unknown until it is counted.
+    position: Option<u32>,
 }
 
 #[derive(Default)]
@@ -64,7 +65,7 @@ pub(crate) struct Room {
 /// Where somebody stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Standing {
-    /// In the line, behind so many; before the opening nobody's number is known.
+    /// In the line, with this number; before the opening, and until it is counted, nobody's is known.
     Waiting(Option<u32>),
     /// Let in.
     LetIn,
@@ -154,10 +155,10 @@ impl Room {
             return Err(Refusal { retry_after_s: 10, ..Refusal::new(Code::Overloaded) });
         }
         line.by_buyer.insert(turn.buyer, turn);
-        // A late one stands at the end of the line. Where lots put the others is counted every second, and nobody is
-        // told before the opening.
-        let position = if turn.is_late { line.turns.len() } else { 0 };
-        let position = u32::try_from(position).unwrap_or(u32::MAX).saturating_add(1);
+        // A late one stands at the end of the line. Where lots put the others is counted every second: also for those who
+        // bring theirs back after the opening.
+        let last = u32::try_from(line.turns.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let position = turn.is_late.then_some(last);
         line.turns.insert(turn, Waiting { seen: now, streams: 0, position });
         Ok(turn)
     }
@@ -171,7 +172,7 @@ impl Room {
         let Some(turn) = line.by_buyer.get(&buyer).copied() else { return Standing::Unknown };
         let Some(waiting) = line.turns.get_mut(&turn) else { return Standing::Unknown };
         waiting.seen = now;
-        Standing::Waiting(has_opened.then_some(waiting.position))
+        Standing::Waiting(waiting.position.filter(|_| has_opened))
     }
 
     /// A stream of this buyer opens, or closes.
@@ -223,7 +224,7 @@ impl Room {
                 return false;
             }
             position += 1;
-            waiting.position = position;
+            waiting.position = Some(position);
             true
         });
         let_in.retain(|_, until| now < *until);
@@ -231,6 +232,17 @@ impl Room {
             by_buyer.shrink_to_fit();
             let_in.shrink_to_fit();
         }
+        drop(line);
+        self.bell.notify_waiters();
+    }
+
+    /// The rule was taken back: forgets everybody, and tells those who listen. Does nothing where nobody was.
+    pub(crate) fn clear(&self) {
+        let mut line = self.line.lock();
+        if line.turns.is_empty() && line.let_in.is_empty() {
+            return;
+        }
+        *line = Line::default();
         drop(line);
         self.bell.notify_waiters();
     }
@@ -308,6 +320,37 @@ mod tests {
         room.tidy(NOW.plus(40_000));
         assert_eq!(room.standing(1, true, NOW.plus(40_000)), Standing::Waiting(Some(1)));
         assert_eq!(room.waiting(), 2);
+    }
+
+    #[test]
+    fn a_drawn_place_that_is_handed_back_has_no_number_until_it_is_counted() {
+        let room = Room::default();
+        room.enter(turn(true, 1, 1), RULES, NOW).unwrap();
+        room.enter(turn(false, 1, 2), RULES, NOW).unwrap();
+        room.enter(turn(false, 9, 3), RULES, NOW).unwrap();
+        let standings = || [1, 2, 3].map(|buyer| room.standing(buyer, true, NOW));
+        assert_eq!(standings(), [Some(1), None, None].map(Standing::Waiting));
+        room.tidy(NOW);
+        assert_eq!(standings(), [3, 1, 2].map(|n| Standing::Waiting(Some(n))));
+    }
+
+    #[tokio::test]
+    async fn a_room_whose_rule_is_gone_is_left_empty_and_says_so() {
+        let room = Room::default();
+        let rings = |room: &Room| room.bell.clone().notified_owned();
+        let quiet = rings(&room);
+        room.clear();
+        assert!(futures_util::FutureExt::now_or_never(quiet).is_none(), "nobody was there");
+        room.enter(turn(true, 1, 1), RULES, NOW).unwrap();
+        room.enter(turn(true, 2, 2), RULES, NOW).unwrap();
+        room.let_in(RULES, true, NOW);
+        assert_eq!(room.let_in(RULES, true, NOW.plus(100)), 1);
+        let rung = rings(&room);
+        room.clear();
+        rung.await;
+        assert_eq!(room.waiting(), 0);
+        let standings = [1, 2].map(|buyer| room.standing(buyer, true, NOW.plus(100)));
+        assert_eq!(standings, [Standing::Unknown; 2]);
     }
 
     #[test]

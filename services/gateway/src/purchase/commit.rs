@@ -113,7 +113,8 @@ impl<'a> Purchase<'a> {
     }
 
     /// Whether the stock state that the ticket belongs to is still the present one. If it was lost in
-    /// the meantime, the message may stand behind the barrier and be rejected: that is no 202.
+    /// the meantime, the message may stand behind the barrier and be rejected: that is no 202. A look from a moment
+    /// before the confirm is good enough, for barriers wait longer than that ([`contract::internal::STOCK_LOOK_MS_MAX`]).
     async fn epoch_holds(&self) -> bool {
         let view = self.sale.view(&*self.gateway.stock).await;
         let epoch = self.claims.epoch;

@@ -1,4 +1,4 @@
-//! Orders in flight: duplicates of one ticket wait for the first instead of doing its work again.
+//! Work on orders in flight: whoever comes for an order that is worked on waits instead of doing the same again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -7,52 +7,51 @@ use domain::OrderId;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::answer::Answer;
-
 /// Tables the flights are spread over.
 const SHARDS: usize = 32;
 /// Orders in flight at most, in each table.
 const FLIGHTS_PER_SHARD_MAX: usize = 4096;
+/// How many flights of its order somebody follows before giving up: most need two at most.
+const FOLLOWED_MAX: usize = 4;
 
-/// The orders in flight.
-pub struct Flights(Box<[Shard]>);
+/// The orders in flight, each of which brings a `T`.
+pub struct Flights<T>(Box<[Shard<T>]>);
 
-type Shard = Mutex<HashMap<OrderId, Arc<Flight>>>;
+type Shard<T> = Mutex<HashMap<OrderId, Arc<Flight<T>>>>;
 
-struct Flight {
-    quantity: i64,
+struct Flight<T> {
     /// Set once; `None` if the flight was given up.
-    outcome: OnceLock<Option<Answer>>,
+    outcome: OnceLock<Option<T>>,
     landed: Notify,
 }
 
 /// How a request takes part in its order's flight.
-pub enum Boarding<'a> {
+pub enum Boarding<'a, T> {
     /// It is the first, and does the work.
-    Lead(Lead<'a>),
+    Lead(Lead<'a, T>),
     /// Another does: wait for it.
-    Follow(Follow),
+    Follow(Follow<T>),
     /// Too many orders are in flight.
     Full,
 }
 
 /// The right to do an order's work. Dropping it without landing lets the next one try.
-pub struct Lead<'a> {
-    shard: &'a Shard,
+pub struct Lead<'a, T> {
+    shard: &'a Shard<T>,
     order: OrderId,
-    flight: Arc<Flight>,
+    flight: Arc<Flight<T>>,
 }
 
 /// A place among those who wait.
-pub struct Follow(Arc<Flight>);
+pub struct Follow<T>(Arc<Flight<T>>);
 
-impl Default for Flights {
+impl<T> Default for Flights<T> {
     fn default() -> Self {
         Self((0..SHARDS).map(|_| Mutex::default()).collect())
     }
 }
 
-impl Flights {
+impl<T> Flights<T> {
     /// Whether this order is in flight.
     #[must_use]
     pub fn has(&self, order: OrderId) -> bool {
@@ -60,12 +59,12 @@ impl Flights {
     }
 
     /// Joins the order's flight, if there is one.
-    pub fn follow(&self, order: OrderId) -> Option<Follow> {
+    pub fn follow(&self, order: OrderId) -> Option<Follow<T>> {
         self.shard(order).lock().get(&order).map(|flight| Follow(flight.clone()))
     }
 
     /// Joins the order's flight, or begins one.
-    pub fn board(&self, order: OrderId, quantity: i64) -> Boarding<'_> {
+    pub fn board(&self, order: OrderId) -> Boarding<'_, T> {
         let shard = self.shard(order);
         let mut flights = shard.lock();
         if let Some(flight) = flights.get(&order) {
@@ -74,24 +73,47 @@ impl Flights {
         if flights.len() >= FLIGHTS_PER_SHARD_MAX {
             return Boarding::Full;
         }
-        let flight = Arc::new(Flight { quantity, outcome: OnceLock::new(), landed: Notify::new() });
+        let flight = Arc::new(Flight { outcome: OnceLock::new(), landed: Notify::new() });
         flights.insert(order, flight.clone());
         Boarding::Lead(Lead { shard, order, flight })
     }
 
-    fn shard(&self, order: OrderId) -> &Shard {
+    fn shard(&self, order: OrderId) -> &Shard<T> {
         &self.0[usize::from(order.to_bytes()[15]) % SHARDS]
     }
 }
 
-impl Lead<'_> {
-    /// Tells everybody who waits.
-    pub fn land(self, answer: &Answer) {
-        let _ = self.flight.outcome.set(Some(answer.clone()));
+impl<T: Clone> Flights<T> {
+    /// What `work` on this order brings, begun no sooner than it was asked for: here, or by another who wants the same.
+    /// `None` when too many orders are worked on, or when all who began gave up.
+    pub async fn share(&self, order: OrderId, work: impl Future<Output = T>) -> Option<T> {
+        for followed in 0..FOLLOWED_MAX {
+            match self.board(order) {
+                Boarding::Lead(lead) => {
+                    let outcome = work.await;
+                    lead.land(outcome.clone());
+                    return Some(outcome);
+                }
+                Boarding::Follow(flight) => match flight.landed().await {
+                    // The first one had left before this was asked: the world may have changed since. The next has not.
+                    Some(outcome) if followed > 0 => return Some(outcome),
+                    Some(_) | None => {}
+                },
+                Boarding::Full => break,
+            }
+        }
+        None
     }
 }
 
-impl Drop for Lead<'_> {
+impl<T> Lead<'_, T> {
+    /// Tells everybody who waits.
+    pub fn land(self, outcome: T) {
+        let _ = self.flight.outcome.set(Some(outcome));
+    }
+}
+
+impl<T> Drop for Lead<'_, T> {
     fn drop(&mut self) {
         self.shard.lock().remove(&self.order);
         let _ = self.flight.outcome.set(None);
@@ -99,15 +121,9 @@ impl Drop for Lead<'_> {
     }
 }
 
-impl Follow {
-    /// Whether the flight is for this many units.
-    #[must_use]
-    pub fn is_for(&self, quantity: i64) -> bool {
-        self.0.quantity == quantity
-    }
-
-    /// The flight's answer; `None` if it was given up.
-    pub async fn landed(&self) -> Option<Answer> {
+impl<T: Clone> Follow<T> {
+    /// What the flight brought; `None` if it was given up.
+    pub async fn landed(&self) -> Option<T> {
         let landed = self.0.landed.notified();
         let mut landed = std::pin::pin!(landed);
         // Enlisted before looking, or the landing could fall in between.
@@ -116,5 +132,109 @@ impl Follow {
             landed.await;
         }
         self.0.outcome.get().cloned().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use domain::UnixMillis;
+    use tokio::sync::Semaphore;
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    fn order(n: usize) -> OrderId {
+        let [a, b, ..] = n.to_le_bytes();
+        OrderId::mint(UnixMillis(0), [7, 7, 7, 7, 7, 7, 7, 7, a, b])
+    }
+
+    #[tokio::test]
+    async fn whoever_boards_an_order_in_flight_follows_its_first() {
+        let flights = Flights::default();
+        let Boarding::Lead(lead) = flights.board(order(0)) else { panic!("nobody else is there") };
+        // Both may have looked for a flight before either boarded.
+        let Boarding::Follow(follow) = flights.board(order(0)) else {
+            panic!("the order's work is done twice")
+        };
+        lead.land("sold out");
+        assert_eq!(follow.landed().await, Some("sold out"));
+        assert!(matches!(flights.board(order(0)), Boarding::Lead(_)), "that flight is over");
+    }
+
+    /// Many who ask at once. A piece of work ends when it gets a permit, and says which one it was.
+    struct Crowd {
+        flights: Arc<Flights<usize>>,
+        begun: Arc<AtomicUsize>,
+        ends: Arc<Semaphore>,
+        asking: JoinSet<usize>,
+    }
+
+    const ASKERS: usize = 600;
+
+    impl Crowd {
+        /// They all have asked, and wait.
+        async fn new(order_of: fn(usize) -> OrderId) -> Self {
+            let (flights, begun) = (Arc::<Flights<usize>>::default(), Arc::<AtomicUsize>::default());
+            let (ends, asked) = (Arc::new(Semaphore::new(0)), Arc::<AtomicUsize>::default());
+            let mut asking = JoinSet::new();
+            for n in 0..ASKERS {
+                let (flights, begun) = (flights.clone(), begun.clone());
+                let (ends, asked) = (ends.clone(), asked.clone());
+                asking.spawn(async move {
+                    asked.fetch_add(1, Ordering::SeqCst);
+                    let work = async {
+                        let piece = begun.fetch_add(1, Ordering::SeqCst) + 1;
+                        ends.acquire().await.unwrap().forget();
+                        piece
+                    };
+                    flights.share(order_of(n), work).await.unwrap()
+                });
+            }
+            // On one thread, who has asked waits by now.
+            while asked.load(Ordering::SeqCst) < ASKERS {
+                tokio::task::yield_now().await;
+            }
+            Self { flights, begun, ends, asking }
+        }
+
+        fn begun(&self) -> usize {
+            self.begun.load(Ordering::SeqCst)
+        }
+
+        /// Those who lead and follow the flight of this order.
+        fn aboard(&self, order: OrderId) -> usize {
+            let flights = self.flights.shard(order).lock();
+            flights.get(&order).map_or(0, |flight| Arc::strong_count(flight) - 1)
+        }
+    }
+
+    #[tokio::test]
+    async fn who_asks_at_once_shares_what_was_begun_after_asking() {
+        let crowd = Crowd::new(|_| order(0)).await;
+        assert_eq!((crowd.begun(), crowd.aboard(order(0))), (1, ASKERS));
+        crowd.ends.add_permits(1);
+        // What was begun before they asked is no answer to them; the next is.
+        while (crowd.begun(), crowd.aboard(order(0))) != (2, ASKERS - 1) {
+            tokio::task::yield_now().await;
+        }
+        crowd.ends.add_permits(1);
+        let mut told = crowd.asking.join_all().await;
+        told.sort_unstable();
+        assert_eq!((told[0], told[1], told[ASKERS - 1]), (1, 2, 2));
+        assert!(crowd.flights.0.iter().all(|shard| shard.lock().is_empty()), "nothing is left behind");
+        // Whoever asks for another order has work of its own.
+        assert_eq!(Crowd::new(order).await.begun(), ASKERS);
+    }
+
+    #[tokio::test]
+    async fn work_that_is_given_up_is_done_by_whoever_waits() {
+        let flights = Flights::default();
+        let Boarding::Lead(lead) = flights.board(order(0)) else { panic!("nobody else is there") };
+        let mut waits = std::pin::pin!(flights.share(order(0), async { "done" }));
+        assert!(futures_util::poll!(waits.as_mut()).is_pending());
+        drop(lead);
+        assert_eq!(waits.await, Some("done"));
     }
 }

@@ -19,7 +19,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use contract::Code;
 use parking_lot::Mutex;
-use service_kit::http::{ApiError, Incoming};
+use service_kit::http::{ApiError, Incoming, request_span};
 
 use crate::gateway::Gateway;
 use crate::limits::Standing;
@@ -37,6 +37,8 @@ pub struct Caller<'a> {
     pub headers: &'a HeaderMap,
     /// The other end of its connection.
     pub peer: SocketAddr,
+    /// The id of its request.
+    pub id: &'a HeaderValue,
     /// Where it stands with the limit that was last held against it: its answer says so.
     pub standing: Mutex<Option<Standing>>,
 }
@@ -44,8 +46,13 @@ pub struct Caller<'a> {
 impl<'a> Caller<'a> {
     /// Nothing was held against it yet.
     #[must_use]
-    pub fn new(headers: &'a HeaderMap, peer: SocketAddr) -> Self {
-        Self { headers, peer, standing: Mutex::new(None) }
+    pub fn new(headers: &'a HeaderMap, peer: SocketAddr, id: &'a HeaderValue) -> Self {
+        Self { headers, peer, id, standing: Mutex::new(None) }
+    }
+
+    /// [`ApiError::internal`], logged with the request's id also where no span of it is open: a refusal has none.
+    pub(crate) fn internal(&self, error: impl std::fmt::Display) -> ApiError {
+        request_span(self.id).in_scope(|| ApiError::internal(error))
     }
 
     /// Puts where the caller stands into its answer.
@@ -57,7 +64,13 @@ impl<'a> Caller<'a> {
 }
 
 /// Answers a request whose path begins with the buy prefix.
-pub(crate) async fn handle(gateway: &Gateway, peer: SocketAddr, parts: &Parts, body: Incoming) -> Response {
+pub(crate) async fn handle(
+    gateway: &Gateway,
+    peer: SocketAddr,
+    id: &HeaderValue,
+    parts: &Parts,
+    body: Incoming,
+) -> Response {
     let rest = parts.uri.path().strip_prefix(crate::sale::BUY_PREFIX).unwrap_or_default();
     let (slug, step) = match rest.split_once('/') {
         Some((slug, "tickets")) => (slug, Step::Ticket),
@@ -69,7 +82,7 @@ pub(crate) async fn handle(gateway: &Gateway, peer: SocketAddr, parts: &Parts, b
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
         return response;
     }
-    let caller = Caller::new(&parts.headers, peer);
+    let caller = Caller::new(&parts.headers, peer, id);
     let answer = purchase(gateway, slug, step, &caller, body).await;
     gateway.measures.answered(step, &answer);
     let mut response = answer.into_response();

@@ -3,7 +3,7 @@
 use contract::Code;
 use contract::api::PlaceOrder;
 use domain::{BuyerId, SaleState, UnixMillis};
-use service_kit::http::{ApiError, Incoming};
+use service_kit::http::{ApiError, Incoming, at_work};
 
 use super::accepted::Known;
 use super::answer::{Answer, Refusal};
@@ -77,17 +77,17 @@ impl Request<'_> {
     }
 
     /// The same answer as before, whatever the sale's state and however many ask; only who asks is checked.
-    /// It does no work of its own, and so passes no limits: `None` if there is work to do after all.
+    /// It reserves and publishes nothing, and its order is looked at once at a time for all who ask, so it passes no
+    /// limits: `None` if there is work to do after all.
     async fn again(&self) -> Result<Option<Answer>, Answer> {
         let buyer = self.gateway.identify(self.caller)?;
         let claims = self.believe(&buyer)?;
         if self.confirmed().is_none()
             && let Some(flight) = self.gateway.flights.follow(claims.order)
+            && let Some((quantity, answer)) = flight.landed().await
+            && quantity == self.quantity
         {
-            let is_for_this = flight.is_for(self.quantity);
-            if let Some(answer) = flight.landed().await.filter(|_| is_for_this) {
-                return Ok(Some(answer));
-            }
+            return Ok(Some(answer));
         }
         match self.confirmed() {
             Some(known) => self.present(&claims, known).await.map(Some),
@@ -147,7 +147,7 @@ impl Request<'_> {
             if let Some(known) = self.confirmed() {
                 return self.present(&claims, known).await;
             }
-            match self.gateway.flights.board(claims.order, self.quantity) {
+            match self.gateway.flights.board(claims.order) {
                 Boarding::Lead(lead) => {
                     // The last flight may have landed between that look and this one's start.
                     if let Some(known) = self.confirmed() {
@@ -157,12 +157,12 @@ impl Request<'_> {
                     let units = self.units().ok_or(Refusal::new(Code::InvalidQuantity))?;
                     let _share = self.sale.bulkhead.enter().ok_or(Refusal::new(Code::Overloaded))?;
                     let purchase = Purchase::new(self.gateway, self.sale, &claims, units);
-                    let answer = purchase.commit().await;
-                    lead.land(&answer);
+                    let answer = at_work(self.caller.id, purchase.commit()).await;
+                    lead.land((self.quantity, answer.clone()));
                     return Ok(answer);
                 }
                 Boarding::Follow(flight) => match flight.landed().await {
-                    Some(answer) if flight.is_for(self.quantity) => return Ok(answer),
+                    Some((quantity, answer)) if quantity == self.quantity => return Ok(answer),
                     // Accepted, it is remembered by now, and the next round compares the quantities.
                     Some(_) | None => {}
                 },
@@ -177,7 +177,8 @@ impl Request<'_> {
         if i64::from(known.quantity) != self.quantity {
             return Err(Refusal::new(Code::TicketMismatch).into());
         }
-        let status = self.gateway.accepted_status(self.sale, claims.order).await?;
+        let status = self.gateway.accepted_status(&claims.buyer, claims.order);
+        let status = at_work(self.caller.id, status).await?;
         Ok(Answer::Accepted { order: claims.order, status })
     }
 

@@ -40,12 +40,13 @@ async fn issue_new(
     }
     let buyer = gateway.identify(caller)?;
     gateway.hold_buyer_limit(caller, sale, &buyer)?;
-    // A proof is spent when it is shown: what can be refused without it comes first.
     gateway.hold_high_water(sale)?;
-    gateway.hold_entry(caller, sale, &buyer, body).await?;
+    let solved = gateway.hold_entry(caller, sale, &buyer, body).await?;
     gateway.hold_sale_limit(caller, sale)?;
+    // A proof is good once: whatever else could refuse comes first.
+    gateway.spend_proof(caller, sale, &buyer, solved)?;
     let claims = Claims {
-        order: OrderId::mint(view.now, random().map_err(service_kit::http::ApiError::internal)?),
+        order: OrderId::mint(view.now, random().map_err(|error| caller.internal(error))?),
         sale: sale.id.clone(),
         buyer,
         epoch: view.epoch,

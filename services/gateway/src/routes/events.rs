@@ -16,6 +16,7 @@ use service_kit::http::ApiError;
 
 use super::{Buyer, Segment, Shared};
 use crate::gateway::Gateway;
+use crate::shares::Share;
 use crate::status::not_found;
 use crate::watchers::Watch;
 
@@ -29,6 +30,7 @@ const KEEP_ALIVE_S: u64 = 15;
 struct Watcher {
     gateway: Arc<Gateway>,
     watch: Watch,
+    _share: Share,
     buyer: BuyerId,
     order: OrderId,
     /// Told last.
@@ -44,10 +46,11 @@ pub(super) async fn stream(
     Segment(id): Segment,
 ) -> Result<Response, ApiError> {
     let order = id.parse().map_err(|_| not_found())?;
+    let share = gateway.stream_shares.take(&buyer)?;
     let watch = Watch::new(gateway.watchers.clone(), order)
         .ok_or_else(|| ApiError::new(Code::Overloaded, "Too many streams are open: poll instead."))?;
     let first = gateway.order_of(&buyer, order).await?;
-    let watcher = Watcher { gateway, watch, buyer, order, told: None, next: Some(first) };
+    let watcher = Watcher { gateway, watch, _share: share, buyer, order, told: None, next: Some(first) };
     let events = stream::unfold(watcher, |mut watcher| async move {
         let event = watcher.next_event().await?;
         Some((Ok::<_, Infallible>(event), watcher))

@@ -20,6 +20,8 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
     frame-ancestors 'none'";
 /// Pages and assets have no version in their names: caches ask again, and get a 304.
 const CACHE: &str = "public, max-age=60, must-revalidate";
+/// Seconds until the sales are there, at a gateway that has just started.
+const LOADING_S: u32 = 1;
 
 macro_rules! files {
     ($($path:literal,)*) => {
@@ -92,9 +94,15 @@ impl Pages {
     }
 
     /// The page for people that a refusal deserves.
-    pub(crate) fn busy(&self, request: &HeaderMap) -> Option<Response> {
+    pub(crate) fn busy(&self, request: &HeaderMap, retry_after_s: u32) -> Option<Response> {
         let accepts = request.get(header::ACCEPT)?.to_str().ok()?;
-        accepts.contains("text/html").then(|| self.with_status(StatusCode::SERVICE_UNAVAILABLE, "busy.html"))
+        accepts.contains("text/html").then(|| self.very_busy(retry_after_s))
+    }
+
+    fn very_busy(&self, retry_after_s: u32) -> Response {
+        let mut response = self.with_status(StatusCode::SERVICE_UNAVAILABLE, "busy.html");
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s.max(1)));
+        response
     }
 
     fn answer(&self, path: &str, request: &HeaderMap) -> Option<Response> {
@@ -108,9 +116,6 @@ impl Pages {
         parts.headers.remove(header::ETAG);
         parts.headers.remove(header::VARY);
         parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            parts.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
         Response::from_parts(parts, body)
     }
 }
@@ -129,9 +134,7 @@ pub(super) async fn sale(State(gateway): Shared, Segment(sale): Segment, headers
             let build = move || sale_page(&terms.sale.sale);
             secured(gateway.page(Item::Page(sale.slot), edition, build).await.answer(&headers))
         }
-        None if !gateway.catalogue.is_complete() => {
-            gateway.pages.with_status(StatusCode::SERVICE_UNAVAILABLE, "busy.html")
-        }
+        None if !gateway.catalogue.is_complete() => gateway.pages.very_busy(LOADING_S),
         None => gateway.pages.with_status(StatusCode::NOT_FOUND, "404.html"),
     }
 }

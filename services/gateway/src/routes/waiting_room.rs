@@ -22,17 +22,24 @@ use crate::gateway::Gateway;
 use crate::limits::buyer_key;
 use crate::purchase::json;
 use crate::sale::Sale;
+use crate::shares::Share;
 
 /// Between two looks of a stream that nothing woke.
 const LOOK_EVERY_MS: u64 = 1000;
 /// Between two comments on a silent stream.
 const KEEP_ALIVE_S: u64 = 15;
 
-fn room_of(gateway: &Gateway, sale: &str) -> Result<(Arc<Sale>, RoomRules), ApiError> {
-    let sale = gateway.catalogue.by_id(sale).ok_or_else(|| super::sales::no_such_sale(gateway))?;
-    let rules = sale.terms().sale.rules.waiting_room;
-    let rules = rules.ok_or_else(|| ApiError::new(Code::NotFound, "This sale has no waiting room."))?;
-    Ok((sale, rules))
+fn sale_of(gateway: &Gateway, sale: &str) -> Result<Arc<Sale>, ApiError> {
+    gateway.catalogue.by_id(sale).ok_or_else(|| super::sales::no_such_sale(gateway))
+}
+
+/// The sale's rule, as it is now: it may be changed, and taken back, while buyers wait.
+fn rules_of(sale: &Sale) -> Option<RoomRules> {
+    sale.terms().sale.rules.waiting_room
+}
+
+fn no_room() -> ApiError {
+    ApiError::new(Code::NotFound, "This sale has no waiting room.")
 }
 
 async fn state_of(gateway: &Gateway, sale: &Sale) -> Result<SaleState, ApiError> {
@@ -45,7 +52,8 @@ async fn state_of(gateway: &Gateway, sale: &Sale) -> Result<SaleState, ApiError>
 
 /// `GET /api/v1/sales/{sale}/waiting-room`: how the draw is made, before it is made and after.
 pub(super) async fn show(State(gateway): Shared, Segment(sale): Segment) -> Result<Response, ApiError> {
-    let (sale, rules) = room_of(&gateway, &sale)?;
+    let sale = sale_of(&gateway, &sale)?;
+    let rules = rules_of(&sale).ok_or_else(no_room)?;
     let seed = room::seed(&sale.terms().sale.slug);
     let has_opened = state_of(&gateway, &sale).await? != SaleState::Upcoming;
     let room = WaitingRoom {
@@ -64,43 +72,52 @@ pub(super) async fn enter(
     Segment(sale): Segment,
     StrictJson(asked): StrictJson<TakePlace>,
 ) -> Result<Response, ApiError> {
-    let (sale, rules) = room_of(&gateway, &sale)?;
+    let sale = sale_of(&gateway, &sale)?;
+    let rules = rules_of(&sale);
+    let held = asked.place.as_deref().and_then(|place| Turn::of_place(&gateway, &sale, &buyer, place));
+    if rules.is_none() && held.is_none() {
+        return Err(no_room());
+    }
     let state = state_of(&gateway, &sale).await?;
     if state == SaleState::Ended {
         return Err(ApiError::new(Code::Ended, "Nothing more is sold here."));
     }
     let now = gateway.clock.now();
     let has_opened = state != SaleState::Upcoming;
-    let held = asked.place.as_deref().and_then(|place| Turn::of_place(&gateway, &sale, &buyer, place));
-    let turn = held.unwrap_or_else(|| Turn::arriving(&sale, &buyer, has_opened, now));
-    let turn = sale.room.enter(turn, rules, now).map_err(|full| {
-        ApiError::new(Code::Overloaded, "The waiting room is full.").retry_after(full.retry_after_s.into())
-    })?;
+    let mut turn = held.unwrap_or_else(|| Turn::arriving(&sale, &buyer, has_opened, now));
+    if let Some(rules) = rules {
+        turn = sale.room.enter(turn, rules, now).map_err(|full| {
+            ApiError::new(Code::Overloaded, "The waiting room is full.")
+                .retry_after(full.retry_after_s.into())
+        })?;
+    }
     let place = turn.place(&gateway, &sale, &buyer);
     let shown = shown(&gateway, &sale, rules, &buyer, state);
     Ok(json(StatusCode::OK, &WaitingPlace { place: Some(place), ..shown }))
 }
 
-/// Where a buyer stands, as told.
+/// Where a buyer stands, as told. Where the rule was taken back, everybody who waited is let in: their pages then go on
+/// to buy, also at a gateway that has not heard of it yet.
 fn shown(
     gateway: &Gateway,
     sale: &Sale,
-    rules: RoomRules,
+    rules: Option<RoomRules>,
     buyer: &BuyerId,
     state: SaleState,
 ) -> WaitingPlace {
     let has_opened = state != SaleState::Upcoming;
     let mut told = WaitingPlace { state: state.as_str().to_owned(), ..WaitingPlace::default() };
-    match sale.room.standing(buyer_key(buyer), has_opened, gateway.clock.now()) {
-        Standing::LetIn => {
-            let (pass, ends) = room::pass(gateway, sale, buyer);
-            (told.pass, told.pass_ends_at) = (Some(pass), Some(ends.0));
-        }
-        Standing::Waiting(position) => {
+    let standing = |_| sale.room.standing(buyer_key(buyer), has_opened, gateway.clock.now());
+    match (rules, rules.map_or(Standing::LetIn, standing)) {
+        (Some(rules), Standing::Waiting(position)) => {
             told.position = position;
             told.wait_s = position.map(|position| position.div_ceil(rules.admit_per_s));
         }
-        Standing::Unknown => told.is_lost = true,
+        (Some(_), Standing::Unknown) => told.is_lost = true,
+        (_, Standing::LetIn) | (None, _) => {
+            let (pass, ends) = room::pass(gateway, sale, buyer);
+            (told.pass, told.pass_ends_at) = (Some(pass), Some(ends.0));
+        }
     }
     told
 }
@@ -108,11 +125,10 @@ fn shown(
 struct Watcher {
     gateway: Arc<Gateway>,
     sale: Arc<Sale>,
-    rules: RoomRules,
     buyer: BuyerId,
     told: Option<WaitingPlace>,
     is_over: bool,
-    _share: tokio::sync::OwnedSemaphorePermit,
+    _held: (Share, tokio::sync::OwnedSemaphorePermit),
 }
 
 impl Drop for Watcher {
@@ -127,12 +143,14 @@ pub(super) async fn stream(
     Buyer(buyer): Buyer,
     Segment(sale): Segment,
 ) -> Result<Response, ApiError> {
-    let (sale, rules) = room_of(&gateway, &sale)?;
-    let share = gateway.room_streams.clone().try_acquire_owned();
-    let share =
-        share.map_err(|_| ApiError::new(Code::Overloaded, "Too many streams are open: poll instead."))?;
+    let sale = sale_of(&gateway, &sale)?;
+    rules_of(&sale).ok_or_else(no_room)?;
+    let share = gateway.stream_shares.take(&buyer)?;
+    let stream = gateway.room_streams.clone().try_acquire_owned();
+    let stream =
+        stream.map_err(|_| ApiError::new(Code::Overloaded, "Too many streams are open: poll instead."))?;
     sale.room.watch(buyer_key(&buyer), true, gateway.clock.now());
-    let watcher = Watcher { gateway, sale, rules, buyer, told: None, is_over: false, _share: share };
+    let watcher = Watcher { gateway, sale, buyer, told: None, is_over: false, _held: (share, stream) };
     let events = stream::unfold(watcher, |mut watcher| async move {
         let event = watcher.next_event().await?;
         Some((Ok::<_, Infallible>(event), watcher))
@@ -165,7 +183,7 @@ impl Watcher {
 
     async fn look(&mut self) -> Option<Event> {
         let state = state_of(&self.gateway, &self.sale).await.ok()?;
-        let now = shown(&self.gateway, &self.sale, self.rules, &self.buyer, state);
+        let now = shown(&self.gateway, &self.sale, rules_of(&self.sale), &self.buyer, state);
         if self.told.as_ref() == Some(&now) {
             return None;
         }

@@ -44,7 +44,9 @@ impl Sale {
 
     /// Takes a broadcast. Says whether it was news.
     pub fn hear(&self, broadcast: &SaleBroadcast) -> bool {
-        self.know_epoch(Epoch(broadcast.change.epoch));
+        // Where a state is being rebuilt, its epoch is over: the next one's barrier is about to go down the lane.
+        let over = u64::from(broadcast.news == SaleNews::Rebuilding);
+        self.know_epoch(Epoch(broadcast.change.epoch.saturating_add(over)));
         {
             let mut newest = self.news.newest.lock();
             if broadcast.change <= *newest {

@@ -6,15 +6,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
+use contract::internal::STOCK_LOOK_MS_MAX;
 use domain::UnixMillis;
 use stock::{SaleView, StockError, StockStore};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::Sale;
-
-/// How old a view may be.
-pub(super) const VIEW_AGE_MS_MAX: u64 = 50;
 
 #[derive(Default)]
 pub(super) struct Views {
@@ -26,23 +24,54 @@ pub(super) struct Views {
 
 /// One look at the store.
 struct Seen {
-    at: Instant,
+    begun: Instant,
+    ended: Instant,
     era: u64,
     outcome: Result<SaleView, StockError>,
     gate: OnceLock<Bytes>,
 }
 
+impl Views {
+    /// A look that answers who asks now: the last one, if it is young enough, or the next.
+    async fn seen(&self, look: impl AsyncFnOnce() -> Result<SaleView, StockError>) -> Arc<Seen> {
+        let asked = Instant::now();
+        if let Some(seen) = self.last_for(asked) {
+            return seen;
+        }
+        let _one_at_a_time = self.asking.lock().await;
+        if let Some(seen) = self.last_for(asked) {
+            return seen;
+        }
+        let (era, begun) = (self.era.load(Ordering::Acquire), Instant::now());
+        let outcome = look().await;
+        let seen = Arc::new(Seen { begun, ended: Instant::now(), era, outcome, gate: OnceLock::new() });
+        self.last.store(Some(seen.clone()));
+        seen
+    }
+
+    /// The last look, if it is an answer to who asked at that moment. What the store shows counts from when the look was
+    /// *begun*: an answer that lay unread while this process stood still may be about a state that is long lost. A
+    /// failure closes the sale in any case, and counts from when it was heard of.
+    ///
+    /// Whoever waits for a look asks about the moment it came, so that a slow store is asked for all who wait at once.
+    fn last_for(&self, asked: Instant) -> Option<Arc<Seen>> {
+        let seen = self.last.load();
+        let seen = seen.as_ref()?;
+        let from = if seen.outcome.is_ok() { seen.begun } else { seen.ended };
+        let counts = seen.era == self.era.load(Ordering::Acquire)
+            && asked.saturating_duration_since(from) < Duration::from_millis(STOCK_LOOK_MS_MAX);
+        counts.then(|| seen.clone())
+    }
+}
+
 impl Sale {
-    /// The sale as the store showed it at most [`VIEW_AGE_MS_MAX`] ago. A store that does not answer
-    /// is asked no more often than one that does.
+    /// The sale as the store showed it at most [`STOCK_LOOK_MS_MAX`] before this call, or since. A store that does not
+    /// answer is asked no more often than one that does.
     ///
     /// # Errors
     /// Whatever the store reports: the caller fails closed.
     pub async fn view(&self, stock: &dyn StockStore) -> Result<SaleView, StockError> {
-        if let Some(seen) = self.views.last.load().as_ref().filter(|seen| self.is_fresh(seen)) {
-            return seen.outcome.clone();
-        }
-        self.look(stock).await.outcome.clone()
+        self.seen(stock).await.outcome.clone()
     }
 
     /// The gate document of such a view.
@@ -50,20 +79,18 @@ impl Sale {
     /// # Errors
     /// As [`Sale::view`].
     pub async fn gate(&self, stock: &dyn StockStore) -> Result<Bytes, StockError> {
-        let seen = match self.views.last.load_full().filter(|seen| self.is_fresh(seen)) {
-            Some(seen) => seen,
-            None => self.look(stock).await,
-        };
+        let seen = self.seen(stock).await;
         let view = seen.outcome.as_ref().map_err(Clone::clone)?;
         Ok(seen.gate.get_or_init(|| super::gate(self, view)).clone())
     }
 
-    /// The stock store's clock, going on from when it was last seen; `None` if it never was.
+    /// The stock store's clock, going on from when it was last seen; `None` if it never was. Ahead by what the answer
+    /// took at most, and never behind.
     #[must_use]
     pub fn store_now(&self) -> Option<UnixMillis> {
         let seen = self.views.last.load();
         let seen = seen.as_ref()?;
-        let since = i64::try_from(seen.at.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let since = i64::try_from(seen.begun.elapsed().as_millis()).unwrap_or(i64::MAX);
         seen.outcome.as_ref().ok().map(|view| view.now.plus(since))
     }
 
@@ -72,25 +99,86 @@ impl Sale {
         self.views.era.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn is_fresh(&self, seen: &Seen) -> bool {
-        seen.era == self.views.era.load(Ordering::Acquire)
-            && seen.at.elapsed() < Duration::from_millis(VIEW_AGE_MS_MAX)
+    async fn seen(&self, stock: &dyn StockStore) -> Arc<Seen> {
+        let look = async || {
+            let outcome = stock.view(&self.id).await;
+            match &outcome {
+                Ok(view) => self.saw(view),
+                Err(StockError::UnknownSale(_)) => self.saw_nothing(),
+                Err(StockError::Unreachable(_)) => {}
+            }
+            outcome
+        };
+        self.views.seen(look).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use contract::events::Change;
+    use domain::{Epoch, Phase, StateInputs};
+
+    use super::*;
+
+    fn open(epoch: u64) -> SaleView {
+        let inputs =
+            StateInputs { phase: Phase::Active, opens_at: UnixMillis(0), ends_at: UnixMillis(1), free: 1 };
+        SaleView { now: UnixMillis(0), inputs, epoch: Epoch(epoch), change: Change { epoch, n: 1 } }
     }
 
-    async fn look(&self, stock: &dyn StockStore) -> Arc<Seen> {
-        let _one_at_a_time = self.views.asking.lock().await;
-        if let Some(seen) = self.views.last.load_full().filter(|seen| self.is_fresh(seen)) {
-            return seen;
-        }
-        let era = self.views.era.load(Ordering::Acquire);
-        let outcome = stock.view(&self.id).await;
-        match &outcome {
-            Ok(view) => self.saw(view),
-            Err(StockError::UnknownSale(_)) => self.saw_nothing(),
-            Err(StockError::Unreachable(_)) => {}
-        }
-        let seen = Arc::new(Seen { at: Instant::now(), era, outcome, gate: OnceLock::new() });
-        self.views.last.store(Some(seen.clone()));
-        seen
+    /// A look that takes so long, and counts how many there were.
+    async fn slow(looks: &AtomicUsize, ms: u64) -> Result<SaleView, StockError> {
+        looks.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        Ok(open(1))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_lay_unread_is_no_answer_any_more() {
+        let (views, looks) = (Views::default(), AtomicUsize::new(0));
+        views.seen(async || slow(&looks, STOCK_LOOK_MS_MAX).await).await;
+        // The state may have been lost right after it was seen, and its barrier may be in the lane.
+        views.seen(async || slow(&looks, 1).await).await;
+        assert_eq!(looks.load(Ordering::SeqCst), 2);
+        views.seen(async || slow(&looks, 1).await).await;
+        assert_eq!(looks.load(Ordering::SeqCst), 2, "that one was begun a moment ago");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_store_is_asked_for_all_who_wait_at_once() {
+        let (views, looks) = (Views::default(), AtomicUsize::new(0));
+        let crowd = (0..100).map(|n| {
+            let (views, looks) = (&views, &looks);
+            async move {
+                tokio::time::sleep(Duration::from_millis(n)).await;
+                let asked = Instant::now();
+                let seen = views.seen(async || slow(looks, 4 * STOCK_LOOK_MS_MAX).await).await;
+                assert!(
+                    asked.saturating_duration_since(seen.begun) < Duration::from_millis(STOCK_LOOK_MS_MAX)
+                );
+            }
+        });
+        futures_util::future::join_all(crowd).await;
+        assert_eq!(
+            looks.load(Ordering::SeqCst),
+            2,
+            "for those before the first one's time was up, and the others"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_does_not_answer_is_asked_no_more_often() {
+        let (views, looks) = (Views::default(), AtomicUsize::new(0));
+        let fails = async || {
+            let _ = slow(&looks, 4 * STOCK_LOOK_MS_MAX).await;
+            Err(StockError::Unreachable("cut by the test".into()))
+        };
+        assert!(views.seen(fails).await.outcome.is_err());
+        assert!(views.seen(async || slow(&looks, 1).await).await.outcome.is_err(), "so soon after");
+        assert_eq!(looks.load(Ordering::SeqCst), 1);
+        tokio::time::advance(Duration::from_millis(STOCK_LOOK_MS_MAX)).await;
+        assert!(views.seen(async || slow(&looks, 1).await).await.outcome.is_ok());
     }
 }

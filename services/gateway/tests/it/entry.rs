@@ -77,6 +77,27 @@ async fn one_proof_sent_a_hundred_times_at_once_gets_one_ticket() {
 }
 
 #[tokio::test]
+async fn a_proof_is_not_spent_on_a_request_that_the_sales_limit_refuses() {
+    let settings = vec![("SECKILL_SALE_LIMIT", "1/1")];
+    let app = with_rules(r#"{"proof_bits":4}"#, Options { settings, ..Options::default() }).await;
+    let proof_of = async |buyer: &'static str| {
+        let wanted = ask(&app, buyer, &Value::Null).await.refused("proof_required").proof.unwrap();
+        json!({ "proof": solve(&wanted) })
+    };
+    let (alices, bobs) = (proof_of("alice").await, proof_of("bob").await);
+    ask(&app, "bob", &bobs).await.ok(200);
+    // A spent one does not count against the limit, which would be open to whoever repeats it.
+    app.clock.advance(1000);
+    ask(&app, "bob", &bobs).await.refused("proof_required");
+    let carols = proof_of("carol").await;
+    ask(&app, "carol", &carols).await.ok(200);
+    ask(&app, "alice", &alices).await.refused("rate_limited");
+    app.clock.advance(1000);
+    ask(&app, "alice", &alices).await.ok(200);
+    ask(&app, "alice", &alices).await.refused("proof_required");
+}
+
+#[tokio::test]
 async fn a_captcha_is_an_image_and_a_wrong_answer_costs_it() {
     let app = with_rules(r#"{"captcha":true}"#, Options::default()).await;
     let wanted = ask(&app, "alice", &Value::Null).await.refused("proof_required").proof.unwrap();
@@ -159,4 +180,74 @@ async fn the_room_has_so_many_places_and_all_are_told_when_stock_is_gone() {
         assert!(stream.reads("sold_out").await);
     }
     app.public.get("/api/v1/sales/nothing/waiting-room", None).await.refused("sale_not_found");
+}
+
+const ROOM: &str = "/api/v1/sales/sale-1/waiting-room";
+
+async fn place(app: &App, buyer: &str, body: &Value) -> Value {
+    app.public.post(ROOM, Some(&app.token(buyer)), body).await.ok(200).json()
+}
+
+#[tokio::test]
+async fn who_waits_when_the_rule_is_taken_back_goes_on_to_buy() {
+    let rules = r#"{"waiting_room":{"capacity":100,"admit_per_s":1}}"#;
+    let app = with_rules(rules, Options::default()).await;
+    let bobs = json!({ "place": place(&app, "bob", &json!({})).await["place"] });
+    place(&app, "alice", &json!({})).await;
+    let mut stream = app.public.stream(&format!("{ROOM}/events"), &app.token("alice")).await;
+    assert!(stream.reads("event: place").await);
+    set_rules(&app, "{}", 3).await;
+    assert!(stream.reads("event: let_in").await, "{}", stream.read);
+    assert!(!stream.reads("more").await, "it ends");
+    let told = stream.read.lines().filter_map(|line| line.strip_prefix("data: ")).next_back().unwrap();
+    let pass = serde_json::from_str::<Value>(told).unwrap()["pass"].clone();
+    ask(&app, "alice", &json!({ "pass": pass })).await.ok(200);
+    // Who was not listening brings the place, and is told the same; for others there is no room.
+    assert!(place(&app, "bob", &bobs).await["pass"].is_string());
+    app.public.post(ROOM, Some(&app.token("carol")), &bobs).await.refused("not_found");
+    app.public.post(ROOM, Some(&app.token("carol")), &json!({})).await.refused("not_found");
+    // Nobody is kept for when there is a room again.
+    let version = std::sync::atomic::AtomicU64::new(4);
+    let set = async |rules: &'static str| {
+        let version = version.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        set_rules(&app, rules, version).await;
+    };
+    until("an empty room", async || {
+        set(rules).await;
+        let shown = app.public.get(ROOM, None).await.ok(200).json();
+        set("{}").await;
+        (shown["waiting"] == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_waits_is_told_what_a_new_pace_means() {
+    let app = with_rules(r#"{"waiting_room":{"capacity":9,"admit_per_s":1}}"#, Options::default()).await;
+    for buyer in ["alice", "bob", "carol"] {
+        place(&app, buyer, &json!({})).await;
+        app.clock.advance(1);
+    }
+    let mut stream = app.public.stream(&format!("{ROOM}/events"), &app.token("carol")).await;
+    assert!(stream.reads(r#""position":3,"wait_s":3"#).await);
+    set_rules(&app, r#"{"waiting_room":{"capacity":9,"admit_per_s":3}}"#, 3).await;
+    assert!(stream.reads(r#""position":3,"wait_s":1"#).await, "{}", stream.read);
+}
+
+#[tokio::test]
+async fn a_drawn_place_brought_after_the_opening_has_no_number_until_it_is_counted() {
+    let rules = r#"{"waiting_room":{"capacity":9,"admit_per_s":1}}"#;
+    let app = with_rules(rules, Options { opens_in_ms: 60_000, ..Options::default() }).await;
+    let held = json!({ "place": place(&app, "alice", &json!({})).await["place"] });
+    let other = app.beside(0).await;
+    // Open, and nobody is let in.
+    other.broadcast(1, 50, contract::events::SaleNews::SoldOut);
+    until("the news", async || {
+        let shown = other.public.get(ROOM, None).await.ok(200).json();
+        shown["seed"].is_string().then_some(())
+    })
+    .await;
+    assert_eq!(place(&other, "alice", &held).await["position"], Value::Null);
+    until("its number", async || (place(&other, "alice", &json!({})).await["position"] == 1).then_some(()))
+        .await;
 }

@@ -214,9 +214,10 @@ async fn files_and_webhooks_count_against_nobody_and_only_pages_get_a_page() {
         app.public.post("/api/v1/payments/webhook", None, &json!({})).await.refused("bad_signature");
     }
     let busy = html("/").await.ok(503);
+    assert_eq!(busy.header("content-type"), Some("text/html; charset=utf-8"));
     assert_eq!(
-        (busy.header("retry-after"), busy.header("content-type")),
-        (Some("1"), Some("text/html; charset=utf-8"))
+        (busy.header("retry-after"), busy.header("ratelimit")),
+        (Some("3600"), Some(r#""address";r=0;t=3600"#))
     );
     html("/api/v1/sales").await.refused("rate_limited");
 }

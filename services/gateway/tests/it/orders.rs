@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use axum::http::{HeaderValue, Method};
 use contract::events::{Event, EventKind, OrderFact};
 use domain::{Epoch, OrderId, OrderStatus, ReservationId, UnixMillis};
 use serde_json::json;
 
-use crate::support::app::{App, Options, sale_id};
+use crate::support::app::{App, BUY, Options, sale_id};
+use crate::support::http::authorized;
 use crate::support::{NOW, until};
 
 async fn status(app: &App, buyer: &str, order: OrderId) -> crate::support::Answer {
@@ -172,6 +174,56 @@ async fn streams_are_capped() {
         (app.public.get(&other, Some(&app.token("bob"))).await.status == 200).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn one_buyer_has_so_many_streams_and_leaves_the_others_theirs() {
+    let app = App::start().await;
+    let ((_, order), (_, bobs)) = (app.buy("alice").await, app.buy("bob").await);
+    let (path, token) = (format!("/api/v1/orders/{order}/events"), app.token("alice"));
+    let mut streams = Vec::new();
+    for _ in 0..16 {
+        streams.push(app.public.stream(&path, &token).await);
+    }
+    let refused = app.public.get(&path, Some(&token)).await;
+    assert!(refused.refused("overloaded").detail.contains("poll"), "{refused:?}");
+    // Those of waiting rooms are counted with them.
+    app.behind.sales.lock()[0].rules =
+        serde_json::from_str(r#"{"waiting_room":{"capacity":9,"admit_per_s":1}}"#).unwrap();
+    app.behind.sales.lock()[0].version = 2;
+    app.admin_patch("/admin/v1/sales/sale-1", "{}").await.ok(200);
+    let room = "/api/v1/sales/sale-1/waiting-room/events";
+    app.public.get(room, Some(&token)).await.refused("overloaded");
+    let bob = app.token("bob");
+    let mut others = app.public.stream(&format!("/api/v1/orders/{bobs}/events"), &bob).await;
+    assert!(others.reads("queued").await);
+    app.public.stream(room, &bob).await;
+    drop(streams.pop());
+    until("room for one more", async || {
+        let mut stream = app.public.answers(&path, &token).await?;
+        stream.reads("queued").await.then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_order_service_is_told_for_which_request_it_is_asked() {
+    let app = App::start().await;
+    let (ticket, order) = app.buy("alice").await;
+    app.settle(order, "alice", OrderStatus::PendingPayment).await;
+    let send = async |method: Method, path: String, body: serde_json::Value| {
+        let mut headers = authorized(Some(&app.token("alice")));
+        headers.insert("content-type", HeaderValue::from_static("application/json"));
+        headers.insert("x-request-id", HeaderValue::from_static("mine"));
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        app.public.send(method, &path, headers, body.as_bytes()).await
+    };
+    send(Method::GET, format!("/api/v1/orders/{order}"), json!(null)).await.ok(200);
+    let again = json!({ "ticket": ticket, "quantity": 1 });
+    send(Method::POST, format!("{BUY}/orders"), again).await.ok(202);
+    let looks = app.behind.looks.lock().clone();
+    let mine = (order.to_string(), Some("mine".to_owned()));
+    assert_eq!(looks, [mine.clone(), mine]);
 }
 
 #[tokio::test]

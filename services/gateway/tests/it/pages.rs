@@ -207,6 +207,14 @@ async fn other_origins_are_let_in_by_setting_only() {
     assert_eq!(answer.header("access-control-allow-credentials"), None);
     let other = with(&app, gate, "origin", "https://evil.example").await.ok(200);
     assert_eq!(other.header("access-control-allow-origin"), None);
+    // Caches keep what one was answered for the others too.
+    let own = app.public.get(gate, None).await.ok(200);
+    for answer in [&answer, &other, &own] {
+        assert_eq!(answer.header("vary"), Some("origin"));
+    }
+    let page = app.public.get("/s/sale-1", None).await.ok(200);
+    let vary: Vec<_> = page.headers.get_all(header::VARY).iter().collect();
+    assert_eq!(vary, ["accept-encoding", "origin"]);
     let preflight = async |origin: &'static str| {
         let mut headers = HeaderMap::new();
         headers.insert("origin", HeaderValue::from_static(origin));
@@ -219,5 +227,18 @@ async fn other_origins_are_let_in_by_setting_only() {
     preflight("https://evil.example").await.refused("method_not_allowed");
     let closed = App::start().await;
     let answer = with(&closed, gate, "origin", "https://shop.example").await.ok(200);
-    assert_eq!(answer.header("access-control-allow-origin"), None);
+    assert_eq!((answer.header("access-control-allow-origin"), answer.header("vary")), (None, None));
+}
+
+#[tokio::test]
+async fn where_all_origins_are_let_in_no_answer_depends_on_one() {
+    let open = vec![("SECKILL_CORS_ORIGINS", "*")];
+    let app = App::with(Options { settings: open, ..Options::default() }).await;
+    let gate = "/api/v1/sales/sale-1/gate";
+    for answer in [with(&app, gate, "origin", "https://a.example").await, app.public.get(gate, None).await] {
+        let answer = answer.ok(200);
+        assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+        assert!(answer.header("access-control-expose-headers").unwrap().contains("retry-after"));
+        assert_eq!(answer.header("vary"), None);
+    }
 }

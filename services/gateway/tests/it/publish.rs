@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::events::{Change, SaleNews};
-use domain::{OrderStatus, ReservationId};
+use domain::{OrderId, OrderStatus, ReservationId, UnixMillis};
+use serde_json::json;
 use stock::{Peek, Reserved, StockStore};
 
-use crate::support::app::{fill, sale_id};
+use crate::support::app::{BUY, fill, sale_id};
+use crate::support::http::post_at_once;
 use crate::support::queue::Fate;
-use crate::support::{App, Options, until};
+use crate::support::{App, NOW, Options, until};
 
 async fn all_at_once(app: &Arc<App>, ticket: &str, n: usize) -> Vec<crate::support::Answer> {
     let tasks: Vec<_> = (0..n)
@@ -57,6 +59,40 @@ async fn duplicates_wait_for_the_first_and_share_its_work() {
     });
     assert_eq!(app.stock.reserves.load(std::sync::atomic::Ordering::SeqCst), 1);
     assert_eq!(app.published(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_ticket_sent_again_by_the_hundred_is_one_look_at_its_order_at_a_time() {
+    let app = Arc::new(App::start().await);
+    let (ticket, order) = app.buy("alice").await;
+    let (_, bobs) = app.buy("bob").await;
+    app.settle(order, "alice", OrderStatus::PendingPayment).await;
+    app.settle(bobs, "bob", OrderStatus::Paid).await;
+    let read = |buyer: String, order: OrderId| {
+        let app = app.clone();
+        let path = format!("/api/v1/orders/{order}");
+        tokio::spawn(async move { app.public.get(&path, Some(&app.token(&buyer))).await.status })
+    };
+    let kept_back = app.behind.readers.write().await;
+    let url = format!("http://{}{BUY}/orders", app.address);
+    let again = json!({ "ticket": ticket, "quantity": 1 });
+    let again = post_at_once(&url, &app.token("alice"), &again, 600);
+    until("a look", async || (app.behind.looks_at(order) > 0).then_some(())).await;
+    // There are more of them than the gateway may have calls at work: others would be refused, and most of these.
+    let others = read("bob".into(), bobs);
+    until("the other buyer's look", async || (app.behind.looks_at(bobs) == 1).then_some(())).await;
+    // Looks at many orders are many.
+    let strangers: Vec<_> = (0..20_u8).map(|n| OrderId::mint(UnixMillis(NOW), [n; 10])).collect();
+    let reads: Vec<_> = (0..20).map(|n| read(format!("stranger-{n}"), strangers[n])).collect();
+    let all = || strangers.iter().map(|order| app.behind.looks_at(*order)).sum::<usize>();
+    until("all of them at once", async || (all() == 20).then_some(())).await;
+    assert_eq!(app.behind.looks_at(order), 1);
+    drop(kept_back);
+    assert!(again.join_all().await.iter().all(|status| *status == 202));
+    assert_eq!(others.await.unwrap(), 200);
+    for read in reads {
+        assert_eq!(read.await.unwrap(), 404);
+    }
 }
 
 #[tokio::test]
@@ -229,7 +265,7 @@ async fn a_client_that_goes_away_leaves_a_ticket_that_still_works() {
     let body = format!(r#"{{"ticket":"{ticket}","quantity":1}}"#);
     let head = format!(
         "POST {}/orders HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        crate::support::app::BUY,
+        BUY,
         app.token("alice"),
         body.len()
     );

@@ -52,7 +52,11 @@ impl From<SaleStoreError> for ApiError {
             SaleStoreError::NotFound => Self::new(Code::SaleNotFound, "No sale has this id."),
             SaleStoreError::Conflict(why) => Self::new(Code::Conflict, format!("{why}.")),
             SaleStoreError::Terms(why) => Self::new(Code::InvalidSale, format!("{why}.")),
-            SaleStoreError::Storage(why) => Self::internal(why),
+            SaleStoreError::Unavailable(why) => {
+                tracing::warn!(%why, "the sale store is away");
+                Self::new(Code::Unavailable, "The sale store does not answer right now.")
+            }
+            SaleStoreError::Refused(why) => Self::internal(why),
         }
     }
 }

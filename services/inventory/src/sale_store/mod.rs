@@ -1,5 +1,6 @@
 //! The sales inventory owns: the port, and its adapters below it.
 
+mod errors;
 mod postgres;
 mod sqlite;
 
@@ -9,6 +10,8 @@ use async_trait::async_trait;
 use contract::rules::SaleRules;
 use domain::{Clock, Phase, SaleId, SaleTerms, TermsError, UnixMillis};
 use stock::StockConfig;
+
+use self::errors::corrupt;
 
 /// Sales kept at most; creating another is refused.
 pub(crate) const SALES_MAX: usize = 10_000;
@@ -71,7 +74,7 @@ impl IdempotencyKey {
         match found {
             None => Ok(None),
             Some((fingerprint, sale)) if fingerprint == self.fingerprint => {
-                sale.parse().map(Some).map_err(|_| SaleStoreError::Storage(format!("bad sale id {sale:?}")))
+                sale.parse().map(Some).map_err(|_| corrupt("sale id of a key"))
             }
             Some(_) => {
                 Err(SaleStoreError::Conflict("this Idempotency-Key was used for another request".into()))
@@ -112,15 +115,13 @@ pub enum SaleStoreError {
     /// The resulting terms cannot be offered.
     #[error(transparent)]
     Terms(#[from] TermsError),
-    /// The database failed.
-    #[error("the sale store failed: {0}")]
-    Storage(String),
-}
-
-impl From<sqlx::Error> for SaleStoreError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Storage(error.to_string())
-    }
+    /// The database cannot be reached, or cannot do it now. The same call may succeed later; whether this one did
+    /// anything is unknown.
+    #[error("the sale store is unavailable: {0}")]
+    Unavailable(String),
+    /// The database refuses this very call, or holds what this program cannot have written. The same call fails again.
+    #[error("the sale store refuses: {0}")]
+    Refused(String),
 }
 
 /// The sales and their changes. A change and its idempotency key are one transaction.
@@ -158,7 +159,7 @@ pub async fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn SaleStore>
         other => {
             let scheme = other.map_or("", |(scheme, _)| scheme);
             let why = format!("no sale store for {scheme:?} (expected sqlite:PATH or postgres://…)");
-            Err(SaleStoreError::Storage(why))
+            Err(SaleStoreError::Refused(why))
         }
     }
 }
@@ -193,7 +194,7 @@ fn apply(sale: &SaleRow, edit: &Edit, now: UnixMillis) -> Result<SaleRow, SaleSt
 }
 
 fn rules_text(sale: &SaleRow) -> Result<String, SaleStoreError> {
-    serde_json::to_string(&sale.rules).map_err(|e| SaleStoreError::Storage(e.to_string()))
+    serde_json::to_string(&sale.rules).map_err(|e| SaleStoreError::Refused(e.to_string()))
 }
 
 fn phase_word(phase: Phase) -> &'static str {

@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use domain::{Clock, Money, SaleId, SaleTerms, UnixMillis};
 use service_kit::postgres::{self, Work, call};
 use sqlx::postgres::{PgConnection, PgPool, PgRow};
-use sqlx::{Connection, Postgres, Row, Transaction};
+use sqlx::{Connection, Executor, Postgres, Row, Transaction};
 
 use super::{
-    Edit, IDEMPOTENCY_TTL_MS, IdempotencyKey, SALES_MAX, SaleRow, SaleStore, SaleStoreError, apply, phase_of,
-    phase_word, rules_text,
+    Edit, IDEMPOTENCY_TTL_MS, IdempotencyKey, SALES_MAX, SaleRow, SaleStore, SaleStoreError, apply, corrupt,
+    phase_of, phase_word, rules_text,
 };
 
 /// Connections at most.
@@ -38,7 +38,7 @@ impl PostgresSales {
         // The order service may share the database; each keeps its own record of migrations.
         migrator.dangerous_set_table_name("inventory_migrations");
         let opened = postgres::open(url, CONNECTIONS_MAX, "inventory", &migrator).await;
-        Ok(Self { pool: opened.map_err(|e| SaleStoreError::Storage(e.to_string()))?, clock })
+        Ok(Self { pool: opened.map_err(|e| SaleStoreError::Unavailable(e.to_string()))?, clock })
     }
 
     async fn call<T, F>(&self, work: F) -> Result<T, SaleStoreError>
@@ -53,7 +53,13 @@ impl PostgresSales {
 impl SaleStore for PostgresSales {
     async fn create(&self, sale: &SaleRow, key: Option<&IdempotencyKey>) -> Result<SaleRow, SaleStoreError> {
         let (sale, key, now) = (sale.clone(), key.cloned(), self.clock.now());
-        self.call(move |conn| Box::pin(create(conn, sale, key, now))).await
+        self.call(move |conn| {
+            Box::pin(async move {
+                let created = create(conn, sale, key, now).await;
+                whole(conn, created).await
+            })
+        })
+        .await
     }
 
     async fn edit(
@@ -63,7 +69,13 @@ impl SaleStore for PostgresSales {
         key: Option<&IdempotencyKey>,
     ) -> Result<SaleRow, SaleStoreError> {
         let (sale, edit, key, now) = (sale.clone(), edit.clone(), key.cloned(), self.clock.now());
-        self.call(move |conn| Box::pin(change(conn, sale, edit, key, now))).await
+        self.call(move |conn| {
+            Box::pin(async move {
+                let changed = change(conn, sale, edit, key, now).await;
+                whole(conn, changed).await
+            })
+        })
+        .await
     }
 
     async fn get(&self, sale: &SaleId) -> Result<SaleRow, SaleStoreError> {
@@ -77,6 +89,15 @@ impl SaleStore for PostgresSales {
         let rows = self.call(|conn| Box::pin(async { Ok(query.fetch_all(conn).await?) })).await?;
         rows.iter().map(parse).collect()
     }
+}
+
+/// Ends what a change that failed may have left on its connection: a lock that is not given fails a transaction that
+/// has begun, and of which the client knows nothing. If this fails too, the connection is lost anyway.
+async fn whole<T>(conn: &mut PgConnection, changed: Result<T, SaleStoreError>) -> Result<T, SaleStoreError> {
+    if changed.is_err() {
+        let _ = conn.execute("rollback").await;
+    }
+    changed
 }
 
 async fn create(
@@ -208,17 +229,16 @@ async fn fetch(conn: &mut PgConnection, sale: &SaleId) -> Result<SaleRow, SaleSt
 }
 
 fn parse(row: &PgRow) -> Result<SaleRow, SaleStoreError> {
-    let bad = |what: &str| SaleStoreError::Storage(format!("a row with a bad {what}"));
     let text = |column| row.try_get::<String, _>(column).map_err(SaleStoreError::from);
     let number = |column| row.try_get::<i64, _>(column).map_err(SaleStoreError::from);
-    let small = |column| u32::try_from(number(column)?).map_err(|_| bad(column));
+    let small = |column| u32::try_from(number(column)?).map_err(|_| corrupt(column));
     Ok(SaleRow {
-        id: text("id")?.parse().map_err(|_| bad("id"))?,
+        id: text("id")?.parse().map_err(|_| corrupt("id"))?,
         terms: SaleTerms {
             title: text("title")?,
             price: Money {
                 cents: number("price_cents")?,
-                currency: text("currency")?.parse().map_err(|_| bad("currency"))?,
+                currency: text("currency")?.parse().map_err(|_| corrupt("currency"))?,
             },
             stock: small("total")?,
             per_user_limit: small("per_user_limit")?,
@@ -226,11 +246,11 @@ fn parse(row: &PgRow) -> Result<SaleRow, SaleStoreError> {
             ends_at: UnixMillis(number("ends_at")?),
             pay_within_s: small("pay_within_s")?,
         },
-        phase: phase_of(&text("phase")?).ok_or_else(|| bad("phase"))?,
+        phase: phase_of(&text("phase")?).ok_or_else(|| corrupt("phase"))?,
         slug: text("slug")?,
         version: number("version")?.cast_unsigned(),
         total_version: number("total_version")?.cast_unsigned(),
         created_at: UnixMillis(number("created_at")?),
-        rules: serde_json::from_str(&text("rules")?).map_err(|_| bad("rules"))?,
+        rules: serde_json::from_str(&text("rules")?).map_err(|_| corrupt("rules"))?,
     })
 }

@@ -9,8 +9,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSyn
 use sqlx::{Row, SqlitePool};
 
 use super::{
-    Edit, IDEMPOTENCY_TTL_MS, IdempotencyKey, SALES_MAX, SaleRow, SaleStore, SaleStoreError, apply, phase_of,
-    phase_word, rules_text,
+    Edit, IDEMPOTENCY_TTL_MS, IdempotencyKey, SALES_MAX, SaleRow, SaleStore, SaleStoreError, apply, corrupt,
+    phase_of, phase_word, rules_text,
 };
 
 /// How long a write waits for the database's other writers.
@@ -36,7 +36,7 @@ impl SqliteSales {
         let mut migrator = sqlx::migrate!("migrations/sqlite");
         // The order service may share the file; each keeps its own record of migrations.
         migrator.dangerous_set_table_name("inventory_migrations");
-        migrator.run(&pool).await.map_err(|e| SaleStoreError::Storage(e.to_string()))?;
+        migrator.run(&pool).await.map_err(|e| SaleStoreError::Unavailable(e.to_string()))?;
         Ok(Self { pool, clock })
     }
 }
@@ -181,17 +181,16 @@ async fn fetch(connection: &mut sqlx::SqliteConnection, sale: &SaleId) -> Result
 }
 
 fn parse(row: &SqliteRow) -> Result<SaleRow, SaleStoreError> {
-    let bad = |what: &str| SaleStoreError::Storage(format!("a row with a bad {what}"));
     let text = |column| row.try_get::<String, _>(column).map_err(SaleStoreError::from);
     let number = |column| row.try_get::<i64, _>(column).map_err(SaleStoreError::from);
-    let small = |column| u32::try_from(number(column)?).map_err(|_| bad(column));
+    let small = |column| u32::try_from(number(column)?).map_err(|_| corrupt(column));
     Ok(SaleRow {
-        id: text("id")?.parse().map_err(|_| bad("id"))?,
+        id: text("id")?.parse().map_err(|_| corrupt("id"))?,
         terms: SaleTerms {
             title: text("title")?,
             price: Money {
                 cents: number("price_cents")?,
-                currency: text("currency")?.parse().map_err(|_| bad("currency"))?,
+                currency: text("currency")?.parse().map_err(|_| corrupt("currency"))?,
             },
             stock: small("total")?,
             per_user_limit: small("per_user_limit")?,
@@ -199,11 +198,11 @@ fn parse(row: &SqliteRow) -> Result<SaleRow, SaleStoreError> {
             ends_at: UnixMillis(number("ends_at")?),
             pay_within_s: small("pay_within_s")?,
         },
-        phase: phase_of(&text("phase")?).ok_or_else(|| bad("phase"))?,
+        phase: phase_of(&text("phase")?).ok_or_else(|| corrupt("phase"))?,
         slug: text("slug")?,
         version: number("version")?.cast_unsigned(),
         total_version: number("total_version")?.cast_unsigned(),
         created_at: UnixMillis(number("created_at")?),
-        rules: serde_json::from_str(&text("rules")?).map_err(|_| bad("rules"))?,
+        rules: serde_json::from_str(&text("rules")?).map_err(|_| corrupt("rules"))?,
     })
 }

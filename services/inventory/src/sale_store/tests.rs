@@ -7,6 +7,7 @@ use contract::rules::SaleRules;
 use domain::{Clock, Money, Phase, SaleTerms, UnixMillis};
 use futures_util::future::join_all;
 use service_kit::postgres::TestDatabase;
+use sqlx::{Connection, PgConnection, SqliteConnection};
 
 use super::{Edit, IdempotencyKey, SaleRow, SaleStore, SaleStoreError, open};
 
@@ -59,6 +60,17 @@ impl Place {
 
     async fn store(&self) -> Arc<dyn SaleStore> {
         open(&self.url, Arc::new(Noon)).await.unwrap()
+    }
+
+    /// Does this to the database, past the store.
+    async fn does(&self, sql: &'static str) {
+        if self.url.starts_with("sqlite:") {
+            let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+            sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        } else {
+            let mut connection = PgConnection::connect(&self.url).await.unwrap();
+            sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        }
     }
 }
 
@@ -141,6 +153,15 @@ async fn changes_made_at_once_are_all_kept(place: Place) {
     assert_eq!((row.terms.stock, row.total_version), (15, 11), "ten keys, each used on both");
 }
 
+async fn what_cannot_be_read_is_refused_and_no_outage(place: Place) {
+    let store = place.store().await;
+    store.create(&sale("a"), None).await.unwrap();
+    place.does("update inventory_sales set rules = 'nonsense'").await;
+    for answer in [store.get(&"a".parse().unwrap()).await.map(drop), store.all().await.map(drop)] {
+        assert!(matches!(answer, Err(SaleStoreError::Refused(_))), "{answer:?}");
+    }
+}
+
 macro_rules! on_both {
     ($($rule:ident,)*) => {
         mod in_a_file {
@@ -166,7 +187,30 @@ on_both!(
     an_end_is_final_and_versions_rise_with_every_change,
     rules_are_replaced_as_a_whole_and_survive_a_restart,
     changes_made_at_once_are_all_kept,
+    what_cannot_be_read_is_refused_and_no_outage,
 );
+
+/// Afterwards no connection is left in a transaction that failed to begin.
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test runs it"]
+async fn a_database_that_does_not_answer_in_time_is_unavailable_until_it_does() {
+    let place = Place::server().await;
+    let (store, id) = (place.store().await, "a".parse().unwrap());
+    store.create(&sale("a"), None).await.unwrap();
+    let mut other = PgConnection::connect(&place.url).await.unwrap();
+    let lock = other.begin_with("begin; lock table inventory_sales in access exclusive mode").await.unwrap();
+    let (pause, another) = (Edit::Phase(Phase::Paused), sale("b"));
+    let (read, changed, created) =
+        tokio::join!(store.get(&id), store.edit(&id, &pause, None), store.create(&another, None));
+    for answer in [read, changed, created] {
+        assert!(matches!(answer, Err(SaleStoreError::Unavailable(_))), "{answer:?}");
+    }
+    lock.rollback().await.unwrap();
+    // At once, so that each of those connections is used again.
+    for read in join_all((0..4).map(|_| store.get(&id))).await {
+        assert_eq!(read.unwrap(), sale("a"));
+    }
+}
 
 #[tokio::test]
 async fn an_unknown_scheme_is_named_and_nothing_else_of_the_url() {

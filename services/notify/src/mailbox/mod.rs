@@ -1,6 +1,7 @@
 //! Where notices end: the delivery port, and the sandbox mailbox that stands in for an e-mail provider,
 //! an SMS gateway and a warehouse.
 
+mod errors;
 mod postgres;
 mod sqlite;
 #[cfg(test)]
@@ -15,21 +16,30 @@ use domain::BuyerId;
 /// Notices kept, about; the oldest give way.
 const NOTICES_MAX: i64 = 50_000;
 
-/// Why a notice was not delivered. It will be tried again.
+/// Why the mailbox did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
-#[error("the mailbox failed: {0}")]
-pub struct MailboxError(pub(crate) String);
+pub enum MailboxError {
+    /// It cannot be reached, or cannot do it now. The same call may succeed later; whether this one delivered anything is
+    /// unknown.
+    #[error("the mailbox is unavailable: {0}")]
+    Unavailable(String),
+    /// It refuses this very call, or holds what this program cannot have written. The same call fails again.
+    #[error("the mailbox refuses: {0}")]
+    Refused(String),
+}
 
-impl From<sqlx::Error> for MailboxError {
-    fn from(error: sqlx::Error) -> Self {
-        Self(error.to_string())
+impl MailboxError {
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
     }
 }
 
 /// Delivers notices. Delivering one twice must be harmless: it is told apart by its id.
 #[async_trait]
 pub trait Mailbox: Send + Sync {
-    /// Delivers all of them, or none.
+    /// Delivers all of them; if one of them is refused, none.
     async fn deliver(&self, notices: &[Notice]) -> Result<(), MailboxError>;
 
     /// A buyer's notices, newest first, at most `limit`.
@@ -48,7 +58,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Mailbox>, MailboxError> {
         other => {
             let scheme = other.map_or("", |(scheme, _)| scheme);
             let why = format!("no mailbox for {scheme:?} (expected sqlite:PATH or postgres://…)");
-            Err(MailboxError(why))
+            Err(MailboxError::Refused(why))
         }
     }
 }

@@ -23,7 +23,7 @@ impl PostgresMailbox {
         let mut migrator = sqlx::migrate!("migrations/postgres");
         migrator.dangerous_set_table_name("notify_migrations");
         let opened = postgres::open(url, CONNECTIONS_MAX, "notify", &migrator).await;
-        Ok(Self { pool: opened.map_err(|e| MailboxError(e.to_string()))? })
+        Ok(Self { pool: opened.map_err(|e| MailboxError::Unavailable(e.to_string()))? })
     }
 
     async fn call<T, F>(&self, work: F) -> Result<T, MailboxError>
@@ -87,7 +87,7 @@ impl Mailbox for PostgresMailbox {
 
 fn parse(row: &PgRow, buyer: &BuyerId) -> Result<Notice, MailboxError> {
     let text = |column| row.try_get::<String, _>(column).map_err(MailboxError::from);
-    let bad = |what: &str| MailboxError(format!("a row with a bad {what}"));
+    let bad = |what: &str| MailboxError::Refused(format!("a row with a bad {what}"));
     let channel = text("channel")?;
     Ok(Notice {
         id: text("id")?,

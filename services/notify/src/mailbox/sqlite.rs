@@ -43,7 +43,7 @@ impl SqliteMailbox {
         let pool = parts::sqlite_pool().max_connections(2).connect_with(options).await?;
         let mut migrator = sqlx::migrate!("migrations/sqlite");
         migrator.dangerous_set_table_name("notify_migrations");
-        migrator.run(&pool).await.map_err(|e| MailboxError(e.to_string()))?;
+        migrator.run(&pool).await.map_err(|e| MailboxError::Unavailable(e.to_string()))?;
         Ok(Self { pool })
     }
 }
@@ -64,7 +64,7 @@ impl Mailbox for SqliteMailbox {
                 created_at: n.created_at.0,
             })
             .collect();
-        let rows = serde_json::to_string(&rows).map_err(|e| MailboxError(e.to_string()))?;
+        let rows = serde_json::to_string(&rows).map_err(|e| MailboxError::Refused(e.to_string()))?;
         let mut tx = self.pool.begin_with("begin immediate").await?;
         sqlx::query(
             "insert into notify_mailbox (id, channel, priority, buyer, order_id, subject, body, created_at)
@@ -102,7 +102,7 @@ impl Mailbox for SqliteMailbox {
 
 fn parse(row: &sqlx::sqlite::SqliteRow, buyer: &BuyerId) -> Result<Notice, MailboxError> {
     let text = |column| row.try_get::<String, _>(column).map_err(MailboxError::from);
-    let bad = |what: &str| MailboxError(format!("a row with a bad {what}"));
+    let bad = |what: &str| MailboxError::Refused(format!("a row with a bad {what}"));
     let channel = text("channel")?;
     Ok(Notice {
         id: text("id")?,

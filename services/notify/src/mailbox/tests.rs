@@ -8,7 +8,7 @@ use futures_util::future::try_join_all;
 use service_kit::postgres::TestDatabase;
 use sqlx::{Connection, PgConnection};
 
-use super::{Mailbox, open};
+use super::{Mailbox, MailboxError, open};
 
 fn notice(n: u32) -> Notice {
     Notice {
@@ -97,4 +97,22 @@ async fn replicas_that_deliver_the_same_do_not_wait_in_a_ring() {
     ours.unwrap();
     theirs.unwrap();
     assert_eq!(mailbox.of_buyer(&"ann".parse().unwrap(), 9).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test runs it"]
+async fn a_notice_that_is_refused_is_told_from_a_database_that_does_not_answer() {
+    let database = TestDatabase::create().await;
+    let mailbox = open(&database.url()).await.unwrap();
+    // Text with a zero byte, which no table takes.
+    let bad = Notice { body: "\0".into(), ..notice(2) };
+    let refused = mailbox.deliver(&[notice(1), bad]).await;
+    assert!(matches!(refused, Err(MailboxError::Refused(_))), "{refused:?}");
+    let mut other = PgConnection::connect(&database.url()).await.unwrap();
+    let lock = other.begin_with("begin; lock table notify_mailbox in access exclusive mode").await.unwrap();
+    let away = mailbox.deliver(&[notice(3)]).await;
+    assert!(matches!(away, Err(MailboxError::Unavailable(_))), "{away:?}");
+    lock.rollback().await.unwrap();
+    mailbox.deliver(&[notice(3)]).await.unwrap();
+    assert_eq!(mailbox.of_buyer(&"ann".parse().unwrap(), 9).await.unwrap(), [notice(3)], "all or none");
 }

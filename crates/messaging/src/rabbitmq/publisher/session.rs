@@ -29,7 +29,12 @@ pub(super) enum End {
     /// Its connection is gone.
     Lost,
     /// It works, but not as it should.
-    Distrusted(String),
+    Distrusted {
+        /// What was found.
+        why: String,
+        /// Whether it has confirmed anything.
+        confirmed: bool,
+    },
     /// All is settled and nothing more will come.
     Closed,
 }
@@ -45,20 +50,22 @@ pub(super) struct Session<'a> {
     sent: FuturesUnordered<Sent>,
     fates: Fates,
     inquiries: Inquiries,
+    /// Whether any publish has been confirmed on it.
+    confirmed: bool,
 }
 
 impl<'a> Session<'a> {
     pub(super) fn new(task: &'a mut Task, live: &'a Live, channel: Channel) -> Self {
         let inquiries = Inquiries::new(Arc::clone(&task.stats), task.limits);
         let (sent, fates) = (FuturesUnordered::new(), Fates::default());
-        Self { task, live, channel: Arc::new(channel), sent, fates, inquiries }
+        Self { task, live, channel: Arc::new(channel), sent, fates, inquiries, confirmed: false }
     }
 
     /// Publishes until the channel or the broker ends. What is not known then is told to be unknown.
     pub(super) async fn run(mut self) -> End {
         let end = self.work().await;
         let why = match &end {
-            End::Distrusted(why) => why.as_str(),
+            End::Distrusted { why, .. } => why.as_str(),
             End::Lost | End::Closed => "the connection was lost",
         };
         self.fates.tell_all_unconfirmed(why);
@@ -84,7 +91,7 @@ impl<'a> Session<'a> {
             }
             // The broker closes a channel for a mistake, such as an exchange that is gone, and leaves the connection.
             if !self.channel.status().connected() {
-                return End::Distrusted("the broker closed it".into());
+                return self.distrusted("the broker closed it".into());
             }
             let is_blocked = blocked.borrow().is_some();
             let room = if is_blocked { REFUSED_AT_ONCE_MAX } else { self.task.window - self.sent.len() };
@@ -96,7 +103,7 @@ impl<'a> Session<'a> {
                     self.settle(number, confirmation);
                 }
                 full = self.inquiries.next(), if !self.inquiries.is_empty() => if !full {
-                    return End::Distrusted("it refuses messages though their queue is not full".into());
+                    return self.distrusted("it refuses messages though their queue is not full".into());
                 },
                 _ = look.tick() => if let Some(end) = self.look(is_blocked) { return end },
                 () = closing.cancelled(), if !self.task.requests.is_closed() => self.task.requests.close(),
@@ -152,6 +159,7 @@ impl<'a> Session<'a> {
             safe += u64::from(fate == Fate::Safe);
             self.tell(pending, fate);
         }
+        self.confirmed |= safe > 0;
         metrics::counter!(CONFIRMS).increment(safe);
     }
 
@@ -183,14 +191,28 @@ impl<'a> Session<'a> {
     fn look(&self, is_blocked: bool) -> Option<End> {
         let waited = self.fates.oldest()?.elapsed();
         (waited > self.task.wait && !is_blocked)
-            .then(|| End::Distrusted(format!("a confirm is overdue since {} ms", waited.as_millis())))
+            .then(|| self.distrusted(format!("a confirm is overdue since {} ms", waited.as_millis())))
+    }
+
+    fn distrusted(&self, why: String) -> End {
+        End::Distrusted { why, confirmed: self.confirmed }
     }
 }
 
 /// Records every confirm that has come.
 fn take_ready(sent: &mut FuturesUnordered<Sent>, fates: &mut Fates) {
-    while let Some(Some((number, confirmation))) = sent.next().now_or_never() {
-        fates.confirmed(number, confirmation);
+    // The set may say "not yet" once though some are ready: when it yields in between, or meets one that is just being
+    // woken. Only a second time in a row means that there are none.
+    let mut waited = 0;
+    while waited < 2 {
+        match sent.next().now_or_never() {
+            Some(Some((number, confirmation))) => {
+                fates.confirmed(number, confirmation);
+                waited = 0;
+            }
+            Some(None) => return,
+            None => waited += 1,
+        }
     }
 }
 

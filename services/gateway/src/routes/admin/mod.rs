@@ -22,6 +22,7 @@ use service_kit::http::{
     ApiError, RequestId, X_REQUEST_ID, problem_fallbacks, require_bearer, with_request_id,
 };
 use service_kit::telemetry::Metrics;
+use tracing::Instrument;
 
 use super::Shared;
 use crate::audit::Act;
@@ -73,7 +74,7 @@ async fn recorded(State(gateway): Shared, request: Request, next: Next) -> Respo
         return next.run(request).await;
     }
     // On a task of its own: an operator who hangs up does not leave an act half done, or without its outcome.
-    let done = tokio::spawn(act_on_record(gateway, request, next));
+    let done = tokio::spawn(act_on_record(gateway, request, next).in_current_span());
     done.await.unwrap_or_else(|error| ApiError::internal(error).into_response())
 }
 

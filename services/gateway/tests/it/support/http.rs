@@ -3,7 +3,9 @@
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use bytes::Bytes;
 use contract::Problem;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy;
+use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use service_kit::http::HttpClient;
 
@@ -73,11 +75,18 @@ impl Client {
 
     /// A stream of events, as it comes in.
     pub async fn stream(&self, path: &str, token: &str) -> Stream {
+        self.answers(path, token).await.expect("a stream")
+    }
+
+    /// The same, if there is one to be had.
+    pub async fn answers(&self, path: &str, token: &str) -> Option<Stream> {
         let response = self.0.stream(Method::GET, path, authorized(Some(token)), Bytes::new()).await;
         let response = response.expect("an answer");
-        assert_eq!(response.status(), StatusCode::OK);
+        if response.status() != StatusCode::OK {
+            return None;
+        }
         assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
-        Stream { body: response.into_body(), read: String::new() }
+        Some(Stream { body: response.into_body(), read: String::new() })
     }
 
     pub async fn get(&self, path: &str, token: Option<&str>) -> Answer {
@@ -89,6 +98,30 @@ impl Client {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self.send(Method::POST, path, headers, body.to_string().as_bytes()).await
     }
+}
+
+/// Posts the same again and again, all at once: many requests a connection, for there may not be a file for each.
+pub fn post_at_once(url: &str, token: &str, body: &Value, times: usize) -> tokio::task::JoinSet<StatusCode> {
+    const PER_CONNECTION: usize = 60;
+    let mut posting = tokio::task::JoinSet::new();
+    for _ in 0..times.div_ceil(PER_CONNECTION) {
+        let client = legacy::Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+        for _ in 0..PER_CONNECTION.min(times - posting.len()) {
+            let mut request =
+                axum::http::Request::post(url).body(Full::new(Bytes::from(body.to_string()))).unwrap();
+            *request.headers_mut() = authorized(Some(token));
+            let headers = request.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            let answer = client.request(request);
+            posting.spawn(async move {
+                let answer = answer.await.expect("an answer");
+                let status = answer.status();
+                answer.into_body().collect().await.expect("all of it");
+                status
+            });
+        }
+    }
+    posting
 }
 
 pub fn authorized(token: Option<&str>) -> HeaderMap {

@@ -15,7 +15,7 @@ use contract::{Code, api::Mailbox};
 use domain::OrderId;
 use parking_lot::Mutex;
 use serde_json::json;
-use service_kit::http::{ApiError, HttpClient, ServerLimits, serve};
+use service_kit::http::{ApiError, HttpClient, ServerLimits, X_REQUEST_ID, serve};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,10 @@ pub struct Behind {
     /// Rows that the next act does not find yet.
     pub comes_late: Mutex<HashSet<OrderId>>,
     pub asked: Mutex<Vec<(Method, String, HeaderMap, Bytes)>>,
+    /// Each time a row was asked for: which, and by which request.
+    pub looks: Mutex<Vec<(String, Option<String>)>>,
+    /// Rows are kept back while a test holds it.
+    pub readers: tokio::sync::RwLock<()>,
     pub findings: Mutex<Vec<Finding>>,
     /// Audits wait while a test holds it.
     pub auditors: tokio::sync::RwLock<()>,
@@ -55,6 +59,12 @@ impl Behind {
         HttpClient::new(&base, None)
     }
 
+    /// How often this order's row was asked for.
+    pub fn looks_at(&self, order: OrderId) -> usize {
+        let order = order.to_string();
+        self.looks.lock().iter().filter(|(id, _)| *id == order).count()
+    }
+
     fn row(&self, id: &str) -> Result<OrderRow, ApiError> {
         let row = self.rows.lock().get(&id.parse().unwrap()).cloned();
         row.ok_or_else(|| ApiError::new(Code::OrderNotFound, "none"))
@@ -74,7 +84,14 @@ async fn sales(State(behind): Shared) -> Json<Catalogue> {
     Json(Catalogue { sales: behind.sales.lock().clone() })
 }
 
-async fn row(State(behind): Shared, Path(id): Path<String>) -> Result<Json<OrderRow>, ApiError> {
+async fn row(
+    State(behind): Shared,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<OrderRow>, ApiError> {
+    let request = headers.get(X_REQUEST_ID).map(|id| id.to_str().unwrap().to_owned());
+    behind.looks.lock().push((id.clone(), request));
+    let _told = behind.readers.read().await;
     behind.row(&id).map(Json)
 }
 

@@ -41,8 +41,6 @@ pub enum Rejection {
     NoUnits,
     /// Its message did not come in time; a fence took its place.
     Fenced,
-    /// The message could not be processed.
-    Poison,
 }
 
 impl Rejection {
@@ -54,7 +52,6 @@ impl Rejection {
             Self::BuyerLimit => "buyer_limit",
             Self::NoUnits => "no_units",
             Self::Fenced => "fenced",
-            Self::Poison => "poison",
         }
     }
 }

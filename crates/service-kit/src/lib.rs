@@ -4,6 +4,7 @@
 //! four are made of, and nothing that only one service needs.
 
 mod clock;
+mod files;
 pub mod health;
 pub mod http;
 pub mod lifecycle;

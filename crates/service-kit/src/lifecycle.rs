@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::files;
 use crate::settings::{Settings, SettingsError};
 
 /// Exit code for bad settings (`EX_USAGE`).
@@ -110,6 +111,7 @@ where
     F: FnOnce(Settings, CancellationToken) -> Fut,
     Fut: Future<Output = Result<(), Failure>>,
 {
+    files::raise();
     let deadline = Duration::from_secs(settings.number("SECKILL_SHUTDOWN_S", 1, 600)?);
     *DRAIN.lock() = Drain::within(deadline);
     let threads = settings.number("SECKILL_THREADS", 0, 1024)?;

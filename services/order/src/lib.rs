@@ -5,6 +5,7 @@
 //! what happened goes out through the outbox to [`messaging::EventBus`]. Jobs beside it expire what is
 //! not paid, find units for late payments, and have the provider pay back what must be paid back.
 
+mod asking;
 mod config;
 mod consumer;
 mod jobs;

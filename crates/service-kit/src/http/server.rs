@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::files;
 use crate::lifecycle::{self, Failure};
 
 use places::Places;
@@ -111,6 +112,10 @@ pub async fn serve<H: Handler>(
     limits: ServerLimits,
     shutdown: CancellationToken,
 ) {
+    if let Some(files) = files::allowed().filter(|files| *files < limits.connections_max as u64) {
+        let connections = limits.connections_max;
+        tracing::warn!(files, connections, "the limit of open files leaves no room for so many connections");
+    }
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let (graceful, places) = (GracefulShutdown::new(), Places::default());
     let rows = Rows::open(limits.back_row);

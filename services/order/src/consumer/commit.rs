@@ -1,27 +1,79 @@
 //! Committing one batch, whatever is in it. What can never be committed is found by halving the batch,
-//! and named; a store that is away is waited for, and condemns nothing.
+//! and named; a store that is away is waited for, and condemns nothing; what is too much for it at once is
+//! committed in pieces.
 
-use std::time::Duration;
-
+use async_trait::async_trait;
 use contract::lane::LaneMessage;
 use messaging::Delivery;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::pace::Pace;
 use crate::order_store::{BatchOutcome, OrderStore, StoreError};
 
-/// Waiting time before a batch is tried again during an outage, in milliseconds; doubled each time.
-const OUTAGE_RETRY_MS: u64 = 50;
-/// The longest such wait, in milliseconds.
-const OUTAGE_RETRY_MS_MAX: u64 = 1_000;
+/// The one call of an [`OrderStore`] that a lane makes, so that a test can stand in for the store.
+#[async_trait]
+pub(super) trait Ledger: Send + Sync {
+    async fn commit(&self, messages: &[LaneMessage]) -> Result<BatchOutcome, StoreError>;
+}
+
+#[async_trait]
+impl Ledger for dyn OrderStore {
+    async fn commit(&self, messages: &[LaneMessage]) -> Result<BatchOutcome, StoreError> {
+        self.commit_batch(messages).await
+    }
+}
 
 /// Commits the batch and answers the tags of what is poison. `None` if the store was away until
 /// `shutdown`: then the batch must not be acknowledged.
-pub(super) async fn commit(
-    store: &dyn OrderStore,
+pub(super) async fn commit<L: Ledger + ?Sized>(
+    ledger: &L,
     batch: &[Delivery],
+    pace: &mut Pace,
     shutdown: &CancellationToken,
 ) -> Option<Vec<u64>> {
     let mut poison = Vec::new();
+    let (tags, messages) = readable(batch, &mut poison);
+    // Stretches still to do; the earliest one on top, for lane order matters.
+    let mut left = vec![(0_usize, messages.len())];
+    while let Some((from, end)) = left.pop() {
+        let to = end.min(from.saturating_add(pace.messages()));
+        if to < end {
+            left.push((to, end));
+        }
+        if from == to {
+            continue;
+        }
+        let began = Instant::now();
+        match ledger.commit(&messages[from..to]).await {
+            Ok(outcome) => {
+                pace.committed(to - from, began.elapsed());
+                count(&outcome);
+            }
+            Err(error) if error.is_outage() => {
+                tracing::warn!(%error, messages = to - from, "the order store is away, or too slow for a batch");
+                metrics::counter!("seckill_order_store_outages_total").increment(1);
+                left.push((from, to));
+                pace.failed(to - from);
+                pace.wait(shutdown).await?;
+            }
+            Err(error) if to - from == 1 => {
+                let id = messages[from].id();
+                tracing::error!(%error, id, "a lane message cannot be committed: to the dead letters");
+                poison.push(tags[from]);
+            }
+            Err(_) => {
+                let middle = from + (to - from) / 2;
+                left.push((middle, to));
+                left.push((from, middle));
+            }
+        }
+    }
+    Some(poison)
+}
+
+/// The messages that can be read, with their tags; the tags of the others go to `poison`.
+fn readable(batch: &[Delivery], poison: &mut Vec<u64>) -> (Vec<u64>, Vec<LaneMessage>) {
     let (mut tags, mut messages) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
     for delivery in batch {
         match serde_json::from_slice::<LaneMessage>(&delivery.body) {
@@ -35,50 +87,7 @@ pub(super) async fn commit(
             }
         }
     }
-    // Halves still to do; the earlier one on top, for lane order matters.
-    let mut halves = vec![(0, messages.len())];
-    while let Some((from, to)) = halves.pop() {
-        if from == to {
-            continue;
-        }
-        match patiently(store, &messages[from..to], shutdown).await? {
-            Ok(outcome) => count(&outcome),
-            Err(error) if to - from == 1 => {
-                let id = messages[from].id();
-                tracing::error!(%error, id, "a lane message cannot be committed: to the dead letters");
-                poison.push(tags[from]);
-            }
-            Err(_) => {
-                let middle = from + (to - from) / 2;
-                halves.push((middle, to));
-                halves.push((from, middle));
-            }
-        }
-    }
-    Some(poison)
-}
-
-/// Tries until the store answers; `None` if it did not until `shutdown`.
-async fn patiently(
-    store: &dyn OrderStore,
-    messages: &[LaneMessage],
-    shutdown: &CancellationToken,
-) -> Option<Result<BatchOutcome, StoreError>> {
-    let mut wait = OUTAGE_RETRY_MS;
-    loop {
-        match store.commit_batch(messages).await {
-            Err(error) if error.is_outage() => {
-                tracing::warn!(%error, "the order store is away; holding the batch");
-                metrics::counter!("seckill_order_store_outages_total").increment(1);
-            }
-            answer => return Some(answer),
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => return None,
-            () = tokio::time::sleep(Duration::from_millis(wait)) => {}
-        }
-        wait = (wait * 2).min(OUTAGE_RETRY_MS_MAX);
-    }
+    (tags, messages)
 }
 
 fn count(outcome: &BatchOutcome) {

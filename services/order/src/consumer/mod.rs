@@ -1,6 +1,9 @@
 //! A lane's consumer: takes a batch, commits it, and only then acknowledges it.
 
 mod commit;
+mod pace;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +12,7 @@ use messaging::{Consumer, OrderQueue, QueueError};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use self::pace::Pace;
 use crate::order_store::OrderStore;
 
 /// Waiting time after the queue failed, in milliseconds.
@@ -53,7 +57,7 @@ impl Consumers {
         mut consumer: Box<dyn Consumer>,
         shutdown: &CancellationToken,
     ) -> Result<(), QueueError> {
-        let mut turn = Instant::now();
+        let (mut turn, mut pace) = (Instant::now(), Pace::up_to(self.batch_max));
         loop {
             let batch = tokio::select! {
                 biased;
@@ -67,7 +71,8 @@ impl Consumers {
                 turn = Instant::now() + Duration::from_millis(BATCH_EVERY_MS);
             }
             let Some(last) = batch.last().map(|delivery| delivery.tag) else { continue };
-            let Some(poison) = commit::commit(&*self.store, &batch, shutdown).await else { break };
+            let committed = commit::commit(&*self.store, &batch, &mut pace, shutdown).await;
+            let Some(poison) = committed else { break };
             for tag in poison {
                 consumer.reject(tag).await?;
             }

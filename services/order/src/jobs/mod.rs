@@ -14,16 +14,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::order_store::StoreError;
-use crate::payment::{ChargeStatus, PaymentProvider};
 use crate::{Config, Dependencies};
 
 /// Between two rounds of the refund and late-payment jobs, in milliseconds.
 const MONEY_EVERY_MS: u64 = 250;
 /// Between two rounds of the job that asks about payments nobody told the end of, in milliseconds.
 const UNHEARD_EVERY_MS: u64 = 1_000;
-/// How long the payment provider may take to answer, in milliseconds.
-const ANSWER_WAIT_MS_MAX: u64 = 2_000;
-/// How long it may take to pay back, in milliseconds.
+/// How long the payment provider may take to pay back, in milliseconds.
 const REFUND_WAIT_MS_MAX: u64 = 10_000;
 
 /// A job's round.
@@ -76,19 +73,6 @@ async fn run<J: Job>(mut job: J, every: Duration, shutdown: CancellationToken) {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(every) => {}
         }
-    }
-}
-
-/// What the provider says of a payment; `None` if it does not answer in time.
-async fn ask(provider: &dyn PaymentProvider, reference: &str) -> Option<ChargeStatus> {
-    let bound = Duration::from_millis(ANSWER_WAIT_MS_MAX);
-    match tokio::time::timeout(bound, provider.status(reference)).await {
-        Ok(Ok(status)) => Some(status),
-        Ok(Err(error)) => {
-            tracing::debug!(reference, %error, "the provider does not say what became of a payment");
-            None
-        }
-        Err(_) => None,
     }
 }
 

@@ -8,9 +8,10 @@ use domain::OrderId;
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use super::{Job, ask};
-use crate::order_store::{Capture, OrderStore, Overdue, Provenance, StoreError};
-use crate::payment::{ChargeStatus, PaymentProvider};
+use super::Job;
+use crate::asking::{Answer, ask};
+use crate::order_store::{OrderStore, Overdue, StoreError};
+use crate::payment::PaymentProvider;
 
 /// Orders of one round.
 const ROUND_ORDERS: u32 = 500;
@@ -78,15 +79,12 @@ impl Timeout {
     async fn judge(&self, overdue: Overdue) -> Result<Verdict, StoreError> {
         let expire = Ok(Verdict::Expire(overdue.id));
         let Some(reference) = overdue.reference else { return expire };
-        match ask(&*self.provider, &reference).await {
-            Some(ChargeStatus::Captured { amount_cents, currency }) => {
-                let order = overdue.id.to_string();
-                let provenance = Provenance::Asked;
-                let capture = Capture { provenance, reference, order, amount_cents, currency };
+        match ask(&*self.provider, &reference, overdue.id).await {
+            Some(Answer::Captured(capture)) => {
                 self.store.record_capture(&capture).await?;
                 Ok(Verdict::Paid)
             }
-            Some(ChargeStatus::Open | ChargeStatus::Failed) => expire,
+            Some(Answer::Open | Answer::Failed) => expire,
             None if overdue.overdue_ms < PROVIDER_GRACE_MS => Ok(Verdict::Wait),
             None => expire,
         }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::{TryStreamExt, stream};
 
-use super::{Job, ask, backoff};
-use crate::order_store::{Capture, OrderStore, Provenance, StoreError, Unheard, UnheardFate};
-use crate::payment::{ChargeStatus, PaymentProvider};
+use super::{Job, backoff};
+use crate::asking::{Answer, ask};
+use crate::order_store::{OrderStore, StoreError, Unheard, UnheardFate};
+use crate::payment::PaymentProvider;
 
 /// Payments of one round.
 const ROUND_PAYMENTS: u32 = 64;
@@ -29,32 +30,31 @@ pub(super) struct UnheardPayments {
 impl UnheardPayments {
     async fn ask(&self, payment: Unheard) -> Result<(), StoreError> {
         let Unheard { reference, order, asks } = payment;
-        let again = if asks < ASKS_MAX {
-            UnheardFate::AskIn(backoff(asks, ASK_AGAIN_MS, ASK_AGAIN_MS_MAX))
-        } else {
+        let answer = ask(&*self.provider, &reference, order).await;
+        if let Some(Answer::Captured(capture)) = &answer {
+            let outcome = self.store.record_capture(capture).await?;
+            tracing::warn!(reference, ?outcome, "a capture that no webhook told was found");
+            return Ok(());
+        }
+        let failed = answer == Some(Answer::Failed);
+        let fate = if failed { UnheardFate::Failed } else { fate_of_open(asks) };
+        // One that the provider still calls open was left by its buyer, and is nobody's concern.
+        if fate == UnheardFate::GiveUp && answer.is_none() {
             tracing::error!(
                 reference,
                 "the provider never told what became of a payment; it is asked no more"
             );
-            UnheardFate::GiveUp
-        };
-        let fate = match ask(&*self.provider, &reference).await {
-            Some(ChargeStatus::Captured { amount_cents, currency }) => {
-                let (provenance, order) = (Provenance::Asked, order.to_string());
-                let capture = Capture { provenance, reference, order, amount_cents, currency };
-                let outcome = self.store.record_capture(&capture).await?;
-                tracing::warn!(
-                    reference = capture.reference,
-                    ?outcome,
-                    "a capture that no webhook told was found"
-                );
-                return Ok(());
-            }
-            Some(ChargeStatus::Failed) => UnheardFate::Failed,
-            // It may yet be paid.
-            Some(ChargeStatus::Open) | None => again,
-        };
+        }
         self.store.decide_unheard(&reference, fate).await
+    }
+}
+
+/// What becomes of a payment that may yet be paid, when the provider was asked about it `asks` times before.
+fn fate_of_open(asks: u32) -> UnheardFate {
+    if asks < ASKS_MAX {
+        UnheardFate::AskIn(backoff(asks, ASK_AGAIN_MS, ASK_AGAIN_MS_MAX))
+    } else {
+        UnheardFate::GiveUp
     }
 }
 
@@ -70,5 +70,18 @@ impl Job for UnheardPayments {
             .try_for_each_concurrent(QUESTIONS_MAX, |payment| job.ask(payment))
             .await?;
         Ok(full)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ASKS_MAX, UnheardFate, fate_of_open};
+
+    #[test]
+    fn the_provider_is_asked_less_and_less_often_and_not_for_ever() {
+        assert_eq!(fate_of_open(0), UnheardFate::AskIn(10_000));
+        assert_eq!(fate_of_open(1), UnheardFate::AskIn(20_000));
+        assert_eq!(fate_of_open(ASKS_MAX - 1), UnheardFate::AskIn(6 * 3_600_000));
+        assert_eq!(fate_of_open(ASKS_MAX), UnheardFate::GiveUp);
     }
 }

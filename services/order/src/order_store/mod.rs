@@ -95,7 +95,7 @@ pub trait OrderStore: Send + Sync {
 
     /// Cancels the buyer's order if it can still be paid.
     async fn cancel(&self, id: OrderId, buyer: &BuyerId) -> Result<Cancelled, StoreError>;
-    /// Starts a payment of the buyer's order, or finds the one under way.
+    /// Starts a payment of the buyer's order, or finds the one under way. There is never more than one.
     async fn begin_payment(&self, id: OrderId, buyer: &BuyerId) -> Result<PaymentBegun, StoreError>;
     /// Money was captured: it pays its order, waits for units as a late payment, or is paid back.
     async fn record_capture(&self, capture: &Capture) -> Result<CaptureOutcome, StoreError>;
@@ -111,7 +111,7 @@ pub trait OrderStore: Send + Sync {
 
     /// Payments that the provider is to be asked about, because their order is past paying and nobody told their end.
     async fn unheard(&self, limit: u32) -> Result<Vec<Unheard>, StoreError>;
-    /// What came of asking about an unheard payment; nothing if its end has become known meanwhile.
+    /// What came of asking about a payment; nothing if its end has become known meanwhile.
     async fn decide_unheard(&self, reference: &str, fate: UnheardFate) -> Result<(), StoreError>;
 
     /// Late payments whose next attempt is due.

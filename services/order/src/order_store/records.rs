@@ -36,6 +36,13 @@ impl OrderRecord {
         ReservationId { order: self.id, late: self.late }
     }
 
+    /// What is to be collected for it under this reference.
+    #[must_use]
+    pub fn charge(self, reference: String) -> Charge {
+        let Self { id: order, sale, amount, pay_by, .. } = self;
+        Charge { reference, order, sale, amount, pay_by }
+    }
+
     /// What an event says of it, about one of its reservations.
     #[must_use]
     pub fn fact(&self, reservation: ReservationId) -> OrderFact {
@@ -97,7 +104,9 @@ pub enum Cancelled {
 /// The answer to starting a payment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PaymentBegun {
-    /// This is the payment under way.
+    /// It is under way from now on.
+    Started(Charge),
+    /// This one was started before, and nobody has told its end.
     UnderWay(Charge),
     /// It cannot be paid now.
     NotPayable(OrderStatus),
@@ -128,9 +137,9 @@ pub enum Provenance {
         /// Unique per event.
         event_id: String,
     },
-    /// The provider was asked: before the order is expired, or when nobody had told the end of a payment. An order that
-    /// is still unpaid may be paid past its time: it still holds its units, and the capture came before anybody
-    /// expired it.
+    /// The provider was asked: before the order is expired, when its buyer wanted to pay again, or when nobody had told
+    /// the end of a payment. An order that is still unpaid may be paid past its time: it still holds its units, and the
+    /// capture came before anybody expired it.
     Asked,
 }
 
@@ -210,7 +219,7 @@ pub struct Unheard {
     pub asks: u32,
 }
 
-/// What is done about an unheard payment.
+/// What is done about a payment of which nobody has told the end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum UnheardFate {
     /// The provider says that it came to nothing.

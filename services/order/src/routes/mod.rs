@@ -17,6 +17,7 @@ use contract::api::BODY_BYTES_MAX;
 use domain::{Clock, OrderId, SaleId};
 use service_kit::Secret;
 use service_kit::http::{ApiError, problem_fallbacks, require_bearer};
+use tokio::sync::Semaphore;
 
 use crate::config::WEBHOOK_PATH;
 use crate::order_store::{OrderStore, StoreError};
@@ -30,6 +31,8 @@ pub(crate) struct App {
     provider: Arc<dyn PaymentProvider>,
     webhook_secret: Secret,
     clock: Arc<dyn Clock>,
+    /// Shares of the questions to the provider.
+    asking: Arc<Semaphore>,
 }
 
 /// All routes.
@@ -39,6 +42,7 @@ pub(crate) fn router(config: &Config, deps: &Dependencies) -> Router {
         provider: deps.provider.clone(),
         webhook_secret: config.webhook_secret.clone(),
         clock: deps.clock.clone(),
+        asking: Arc::new(Semaphore::new(orders::QUESTIONS_MAX)),
     };
     let internal = Router::new()
         .route("/orders/{id}", get(orders::one))

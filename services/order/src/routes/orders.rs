@@ -10,12 +10,16 @@ use serde::Deserialize;
 use service_kit::http::{ApiError, StrictJson};
 
 use super::{App, order_id, order_not_found};
-use crate::order_store::{Cancelled, OrderRecord, PaymentBegun};
+use crate::asking::{Answer, ask};
+use crate::order_store::{Cancelled, Charge, OrderRecord, PaymentBegun, StoreError, UnheardFate};
 
 /// Orders of a page when the caller does not say.
 const PAGE_DEFAULT: u32 = 20;
 /// Orders of a page at most.
 const PAGE_MAX: u32 = 100;
+
+/// Questions to the payment provider at once, for buyers who want to pay again: a storm of them must not become one there.
+pub(super) const QUESTIONS_MAX: usize = 32;
 
 /// A record as its buyer sees it.
 pub(super) fn shown(record: &OrderRecord) -> Order {
@@ -76,20 +80,45 @@ pub(super) async fn pay(
     Path(id): Path<String>,
     StrictJson(who): StrictJson<OnBehalfOf>,
 ) -> Result<Json<PaymentStarted>, ApiError> {
-    match app.store.begin_payment(order_id(&id)?, &who.buyer).await? {
-        PaymentBegun::UnderWay(charge) => {
-            let payment_url = app.provider.open(&charge).await.map_err(|error| {
-                tracing::warn!(%error, "a payment could not be opened");
-                ApiError::new(Code::Unavailable, "The payment provider does not answer right now.")
-            })?;
-            Ok(Json(PaymentStarted { payment_url, reference: charge.reference }))
-        }
-        PaymentBegun::NotPayable(status) => Err(ApiError::new(
-            Code::NotPayable,
-            format!("The order is {status}, or its time to pay is over."),
-        )),
-        PaymentBegun::NotFound => Err(order_not_found()),
+    let id = order_id(&id)?;
+    let mut begun = app.store.begin_payment(id, &who.buyer).await?;
+    if let PaymentBegun::UnderWay(charge) = &begun
+        && has_ended(&app, charge).await?
+    {
+        begun = app.store.begin_payment(id, &who.buyer).await?;
     }
+    let charge = match begun {
+        PaymentBegun::Started(charge) | PaymentBegun::UnderWay(charge) => charge,
+        PaymentBegun::NotPayable(status) => {
+            let why = format!("The order is {status}, or its time to pay is over.");
+            return Err(ApiError::new(Code::NotPayable, why));
+        }
+        PaymentBegun::NotFound => return Err(order_not_found()),
+    };
+    let payment_url = app.provider.open(&charge).await.map_err(|error| {
+        tracing::warn!(%error, "a payment could not be opened");
+        ApiError::new(Code::Unavailable, "The payment provider does not answer right now.")
+    })?;
+    Ok(Json(PaymentStarted { payment_url, reference: charge.reference }))
+}
+
+/// Whether a payment under way has come to its end at the provider, whose webhook is late or lost; the ledger knows then.
+/// Without an answer it counts as under way.
+async fn has_ended(app: &App, charge: &Charge) -> Result<bool, StoreError> {
+    let Ok(_asking) = app.asking.try_acquire() else { return Ok(false) };
+    match ask(&*app.provider, &charge.reference, charge.order).await {
+        Some(Answer::Captured(capture)) => {
+            let outcome = app.store.record_capture(&capture).await?;
+            tracing::info!(
+                reference = charge.reference,
+                ?outcome,
+                "a capture was found before its webhook came"
+            );
+        }
+        Some(Answer::Failed) => app.store.decide_unheard(&charge.reference, UnheardFate::Failed).await?,
+        Some(Answer::Open) | None => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// `POST /internal/v1/orders/{id}/cancel`.

@@ -2,17 +2,23 @@
 
 use axum::http::{HeaderMap, Method, StatusCode};
 use bytes::Bytes;
+use contract::Code;
 use contract::api::{AdminOrder, PaymentStarted};
 use contract::internal::{LateOutcome, OnBehalfOf};
 use domain::{Epoch, OrderStatus};
 use serde_json::json;
+use service_kit::http::ClientError;
 
 use super::app::{App, PRICE, Wishes, buyer, id, until};
 
 impl App {
-    async fn begin(&self, n: u32, who: &str) -> PaymentStarted {
+    async fn try_begin(&self, n: u32, who: &str) -> Result<PaymentStarted, ClientError> {
         let path = format!("/internal/v1/orders/{}/payment", id(n));
-        self.http.call(Method::POST, &path, &OnBehalfOf { buyer: buyer(who) }).await.unwrap()
+        self.http.call(Method::POST, &path, &OnBehalfOf { buyer: buyer(who) }).await
+    }
+
+    async fn begin(&self, n: u32, who: &str) -> PaymentStarted {
+        self.try_begin(n, who).await.unwrap()
     }
 
     async fn history(&self, n: u32) -> AdminOrder {
@@ -56,6 +62,28 @@ async fn a_buyer_fails_once_pays_then_and_is_refunded_by_an_operator() {
     let history = app.until_refunded(1, 1).await;
     let statuses: Vec<_> = history.payments.iter().map(|p| p.status.as_str()).collect();
     assert_eq!(statuses, ["failed", "captured"]);
+    app.end().await;
+}
+
+#[tokio::test]
+async fn a_payment_whose_end_nobody_told_is_asked_about_when_its_buyer_pays_again() {
+    let app = App::start(Wishes { webhooks_lost: true, ..Wishes::default() }).await;
+    app.put_sale(2, 1).await;
+    app.place(1, "ada").await;
+    let first = app.begin(1, "ada").await;
+    app.press(&first.payment_url, "fail").await;
+    assert_eq!(app.history(1).await.payments[0].status, "started", "the webhook is lost");
+    let second = app.begin(1, "ada").await;
+    assert_ne!(second.reference, first.reference, "nobody can pay by the first any more");
+    assert_eq!(app.begin(1, "ada").await, second, "the same while one is under way");
+    app.press(&second.payment_url, "succeed").await;
+    assert_eq!(app.status(1).await, Some(OrderStatus::PendingPayment), "this one's webhook, too");
+    let refused = app.try_begin(1, "ada").await.unwrap_err();
+    assert_eq!(refused.code(), Some(Code::NotPayable));
+    assert_eq!(app.status(1).await, Some(OrderStatus::Paid));
+    let history = app.history(1).await;
+    let statuses: Vec<_> = history.payments.iter().map(|p| p.status.as_str()).collect();
+    assert_eq!((statuses, history.refunds.len()), (vec!["failed", "captured"], 0));
     app.end().await;
 }
 

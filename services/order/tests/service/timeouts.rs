@@ -88,6 +88,19 @@ async fn an_unreachable_provider_delays_an_expiry_for_a_bounded_time() {
 }
 
 #[tokio::test]
+async fn a_first_payment_asks_nobody_and_a_second_click_does_not_need_the_answer() {
+    let provider = Arc::new(Unreachable::default());
+    let app = App::start(Wishes { provider: Some(provider.clone()), ..Wishes::default() }).await;
+    app.put_sale(1, 1).await;
+    app.place(1, "ada").await;
+    let first = begin(&app, 1, "ada").await;
+    assert_eq!(provider.asked.load(Ordering::SeqCst), 0, "there is nothing to ask about");
+    assert_eq!(begin(&app, 1, "ada").await, first, "it may still be under way");
+    assert_eq!(provider.asked.load(Ordering::SeqCst), 1);
+    app.end().await;
+}
+
+#[tokio::test]
 async fn money_of_an_order_that_was_cancelled_is_found_though_no_webhook_told_of_it() {
     let app = App::start(Wishes { webhooks_lost: true, ..Wishes::default() }).await;
     app.put_sale(1, 1).await;
@@ -138,6 +151,18 @@ impl PaymentProvider for Silent {
     async fn refund(&self, _: &str, _: i64, _: &str) -> Result<(), ProviderError> {
         std::future::pending().await
     }
+}
+
+#[tokio::test]
+async fn a_provider_that_is_silent_keeps_no_buyer_for_long() {
+    let provider = Arc::new(Silent::default());
+    let app = App::start(Wishes { provider: Some(provider.clone()), ..Wishes::default() }).await;
+    app.put_sale(1, 1).await;
+    app.place(1, "ada").await;
+    let first = begin(&app, 1, "ada").await;
+    assert_eq!(begin(&app, 1, "ada").await, first, "within what a gateway waits");
+    assert_eq!(provider.given_up.load(Ordering::SeqCst), 1);
+    app.end().await;
 }
 
 #[tokio::test]

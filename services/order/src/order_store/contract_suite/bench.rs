@@ -152,7 +152,7 @@ impl Bench {
     /// Starts a payment of the order and answers its reference.
     pub(in crate::order_store) async fn begin(&self, n: u32, who: &str) -> String {
         match self.store.begin_payment(id(n), &buyer(who)).await.unwrap() {
-            PaymentBegun::UnderWay(charge) => charge.reference,
+            PaymentBegun::Started(charge) | PaymentBegun::UnderWay(charge) => charge.reference,
             other => panic!("{other:?}"),
         }
     }

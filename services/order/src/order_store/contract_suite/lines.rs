@@ -1,9 +1,10 @@
 //! Fences and barriers, in line with orders.
 
 use contract::events::EventKind;
-use domain::{Epoch, OrderStatus, ReservationId};
+use contract::lane::LaneMessage;
+use domain::{Epoch, OrderStatus, ReservationId, SaleId};
 
-use super::bench::{Bench, barrier, buyer, fence, id, order, order_in};
+use super::bench::{Bench, barrier, buyer, fence, id, order, order_in, sale};
 use crate::order_store::LateCommit;
 
 pub(in crate::order_store) async fn a_fence_closes_what_never_came_and_tells_again_what_did(bench: Bench) {
@@ -39,6 +40,85 @@ pub(in crate::order_store) async fn a_fence_works_in_line_with_the_orders_around
     assert_eq!(bench.status(1).await, OrderStatus::PendingPayment);
     assert_eq!(bench.status(2).await, OrderStatus::Rejected);
     assert_eq!(bench.taken().await, 1);
+    bench.assert_sound().await;
+}
+
+/// Fences of every kind, in batches of `size`; their orders are those from `base` on. Answers what was told, and where
+/// the orders stand; the orders are numbered from 1 in both.
+async fn fenced(bench: &Bench, base: u32, size: usize) -> (Vec<String>, Vec<String>) {
+    let (at, who) = (|n: u32| id(base + n), |n: u32| format!("b{}", base + n));
+    bench.commit(&[order(base + 1, &who(1), 1), order(base + 2, &who(2), 1)]).await;
+    bench.store.cancel(at(2), &buyer(&who(2))).await.unwrap();
+    bench.told().await;
+    let first = |n| fence(ReservationId::first(at(n)), &who(n), 1);
+    let late = |n| fence(ReservationId::late(at(n)), &who(n), 1);
+    let mut elsewhere = first(5);
+    if let LaneMessage::Fence(elsewhere) = &mut elsewhere {
+        elsewhere.sale = vase();
+    }
+    let fences =
+        [first(1), first(2), first(3), first(3), late(3), late(4), first(4), late(1), elsewhere, first(5)];
+    for batch in fences.chunks(size) {
+        assert_eq!(bench.commit(batch).await.fences, batch.len() as u64);
+    }
+    let numbered =
+        |text: String| (1..=5).fold(text, |text, n| text.replace(&at(n).to_string(), &n.to_string()));
+    let mut told = Vec::new();
+    for (kind, reservations) in bench.told().await {
+        told.extend(reservations.into_iter().map(|r| numbered(format!("{kind:?} {r}"))));
+    }
+    told.sort();
+    let mut rows = Vec::new();
+    for n in 1..=5 {
+        let row = bench.record(base + n).await;
+        rows.push(format!("{n} {} {} {:?}", row.sale, row.status, row.reason));
+    }
+    (told, rows)
+}
+
+fn vase() -> SaleId {
+    "vase".parse().unwrap()
+}
+
+pub(in crate::order_store) async fn a_fence_among_many_does_what_it_would_alone(bench: Bench) {
+    let bench = bench.with_sale(9, 1).await;
+    bench.put(&vase(), 9, 1, 1).await;
+    let alone = fenced(&bench, 0, 1).await;
+    let expected = [
+        "OrderCancelled 2",
+        "OrderExpired 1.late",
+        "OrderExpired 3.late",
+        "OrderExpired 4.late",
+        "OrderPlaced 1",
+        "OrderRejected 3",
+        "OrderRejected 3",
+        "OrderRejected 4",
+        "OrderRejected 5",
+        "OrderRejected 5",
+    ];
+    assert_eq!(alone.0, expected);
+    assert!(alone.1[4].starts_with("5 vase rejected"), "the first one made the row: {:?}", alone.1);
+    for (base, size) in [(10, 2), (20, 3), (30, 10)] {
+        assert_eq!(fenced(&bench, base, size).await, alone, "in batches of {size}");
+    }
+    let rejected = async |sale: SaleId| bench.store.allocation(&sale).await.unwrap().unwrap().counts.rejected;
+    assert_eq!((rejected(sale()).await, rejected(vase()).await), (8, 4), "each row counts once");
+    bench.assert_sound().await;
+}
+
+pub(in crate::order_store) async fn a_fence_is_one_of_a_thousand(bench: Bench) {
+    let bench = bench.with_sale(9, 1).await;
+    bench.commit(&[order(7, "b7", 1)]).await;
+    bench.told().await;
+    let fences: Vec<_> =
+        (1..=1_000).map(|n| fence(ReservationId::first(id(n)), &format!("b{n}"), 1)).collect();
+    for _ in 0..2 {
+        assert_eq!(bench.commit(&fences).await.fences, 1_000);
+        let counts = bench.store.allocation(&sale()).await.unwrap().unwrap().counts;
+        assert_eq!((counts.rejected, counts.pending_payment), (999, 1), "also when they come again");
+        let told: usize = bench.told().await.iter().map(|(_, reservations)| reservations.len()).sum();
+        assert_eq!(told, 1_000);
+    }
     bench.assert_sound().await;
 }
 

@@ -8,7 +8,7 @@ mod lines;
 mod money;
 mod reading;
 
-pub(super) use bench::{Bench, HandClock, Hands, START, buyer, id, order, sale};
+pub(super) use bench::{Bench, HandClock, Hands, START, buyer, fence, id, order, sale};
 
 /// `for_store!(make)`: `make` is an async fn that answers a [`Bench`] over an empty store. What follows it
 /// in the call stands above every test.
@@ -26,6 +26,8 @@ macro_rules! for_store {
             lane: one_bad_batch_does_not_spoil_those_that_share_its_commit,
             lines: a_fence_closes_what_never_came_and_tells_again_what_did,
             lines: a_fence_works_in_line_with_the_orders_around_it,
+            lines: a_fence_among_many_does_what_it_would_alone,
+            lines: a_fence_is_one_of_a_thousand,
             lines: a_barrier_voids_older_messages_and_comes_again_without_effect,
             lines: a_fence_for_a_first_reservation_releases_it_after_a_late_payment,
             money: a_payment_under_way_is_found_again_and_a_failed_one_replaced,
@@ -36,6 +38,7 @@ macro_rules! for_store {
             money: refund_work_is_due_until_done,
             money: other_money_under_a_known_reference_is_another_capture,
             money: a_payment_nobody_told_the_end_of_is_asked_about_until_it_is_known,
+            money: a_payment_that_was_asked_about_is_replaced_or_counts,
             deadline: a_cancel_gives_units_back_and_only_before_payment,
             deadline: a_deadline_is_the_first_moment_too_late,
             deadline: expiry_takes_only_what_is_unpaid_and_overdue,

@@ -184,3 +184,29 @@ pub(in crate::order_store) async fn a_payment_nobody_told_the_end_of_is_asked_ab
     assert_eq!(due().await, []);
     bench.assert_sound().await;
 }
+
+pub(in crate::order_store) async fn a_payment_that_was_asked_about_is_replaced_or_counts(bench: Bench) {
+    let bench = bench.with_sale(9, 2).await;
+    bench.commit(&[order(1, "a", 1)]).await;
+    let who = buyer("a");
+    let begin = async || bench.store.begin_payment(id(1), &who).await.unwrap();
+    let PaymentBegun::Started(first) = begin().await else { panic!("nothing was under way") };
+    assert_eq!(begin().await, PaymentBegun::UnderWay(first.clone()));
+    let failed = async || {
+        let decided = bench.store.decide_unheard(&first.reference, UnheardFate::Failed).await;
+        decided.unwrap();
+    };
+    failed().await;
+    let PaymentBegun::Started(second) = begin().await else { panic!("the first one is over") };
+    assert_ne!(second.reference, first.reference);
+    failed().await;
+    bench.store.record_failure(&failure("e1", &first.reference, 1)).await.unwrap();
+    assert_eq!(begin().await, PaymentBegun::UnderWay(second.clone()), "what is told late of the first");
+    let found = Capture { provenance: Provenance::Asked, ..Bench::money(&second.reference, 1, 1) };
+    assert_eq!(bench.store.record_capture(&found).await.unwrap(), CaptureOutcome::Paid);
+    assert_eq!(begin().await, PaymentBegun::NotPayable(OrderStatus::Paid));
+    assert_eq!(bench.pay(1, &second.reference).await, CaptureOutcome::Repeat, "the webhook comes after all");
+    let after_all = bench.pay(1, &first.reference).await;
+    assert_eq!(after_all, CaptureOutcome::Refunded("second_capture"), "also what was called failed");
+    bench.assert_sound().await;
+}

@@ -42,18 +42,20 @@ impl Write for CommitBatch {
         for run in self.0.chunk_by(|a, b| std::mem::discriminant(a) == std::mem::discriminant(b)) {
             tx.flush().await?;
             let mut orders = BTreeMap::<&SaleId, Vec<&OrderMessage>>::new();
+            let mut fenced = Vec::new();
             for message in run {
                 match message {
                     LaneMessage::Order(m) => orders.entry(&m.sale).or_default().push(m),
-                    LaneMessage::Fence(m) => {
-                        outcome.fences += 1;
-                        fences::close(tx, m).await?;
-                    }
+                    LaneMessage::Fence(m) => fenced.push(m),
                     LaneMessage::Barrier(m) => {
                         outcome.barriers += 1;
                         pass_barrier(tx, m)?;
                     }
                 }
+            }
+            if !fenced.is_empty() {
+                outcome.fences += fenced.len() as u64;
+                fences::close(tx, &fenced).await?;
             }
             if !orders.is_empty() {
                 take(tx, &orders, std::mem::take(&mut to_hold), &mut outcome).await?;

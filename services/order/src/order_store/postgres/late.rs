@@ -161,16 +161,16 @@ impl Write for DeferLate {
     }
 }
 
+/// What it says of the attempts names its index, `payments_late`.
+pub(super) const DUE: &str = "select reference, order_id, late_attempts,
+         (select seckill_now()) - late_since as waiting_ms
+     from payments
+     where outcome = 'late' and late_next_at <= (select seckill_now()) and late_attempts >= 0
+     order by late_next_at limit $1";
+
 /// Late payments whose next attempt is due.
 pub(super) async fn work(conn: &mut PgConnection, limit: u32) -> Result<Vec<LateWork>, StoreError> {
-    let due = sqlx::query(
-        "select reference, order_id, late_attempts, (select seckill_now()) - late_since as waiting_ms
-         from payments
-         where outcome = 'late' and late_next_at <= (select seckill_now()) order by late_next_at limit $1",
-    )
-    .bind(i64::from(limit))
-    .fetch_all(&mut *conn)
-    .await?;
+    let due = sqlx::query(DUE).bind(i64::from(limit)).fetch_all(&mut *conn).await?;
     let ids = due.iter().map(|row| rows::order_id(row, "order_id")).collect::<Result<Vec<_>, _>>()?;
     let orders = reads::orders(conn, &ids).await?;
     let work = |(row, id): (&PgRow, _)| {

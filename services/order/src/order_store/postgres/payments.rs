@@ -12,7 +12,7 @@ use super::ledger_tx::LedgerTx;
 use super::rows::{self, order_columns};
 use super::{Write, reads, transitions};
 use crate::order_store::{
-    Capture, CaptureOutcome, Charge, OrderRecord, PaymentBegun, PaymentFailure, Provenance, rules,
+    Capture, CaptureOutcome, OrderRecord, PaymentBegun, PaymentFailure, Provenance, rules,
 };
 
 pub(super) struct BeginPayment {
@@ -41,22 +41,12 @@ impl Write for BeginPayment {
         if order.status != OrderStatus::PendingPayment || order.pay_by <= rows::millis(&made, "now")? {
             return Ok(PaymentBegun::NotPayable(order.status));
         }
-        let reference = match made.try_get("under_way")? {
-            Some(reference) => reference,
-            None => {
-                let reference = format!("pay-{}-{}", order.id, rows::number::<u64>(&made, "n")? + 1);
-                start(tx, &reference, &order).await?;
-                reference
-            }
-        };
-        let charge = Charge {
-            reference,
-            order: order.id,
-            sale: order.sale,
-            amount: order.amount,
-            pay_by: order.pay_by,
-        };
-        Ok(PaymentBegun::UnderWay(charge))
+        if let Some(reference) = made.try_get("under_way")? {
+            return Ok(PaymentBegun::UnderWay(order.charge(reference)));
+        }
+        let reference = format!("pay-{}-{}", order.id, rows::number::<u64>(&made, "n")? + 1);
+        start(tx, &reference, &order).await?;
+        Ok(PaymentBegun::Started(order.charge(reference)))
     }
 }
 

@@ -24,6 +24,14 @@ const SNAPSHOT_MS_MAX: u64 = 60_000;
 const BEGIN: &str = "begin isolation level repeatable read read only;
     set local idle_in_transaction_session_timeout = 60000; set local statement_timeout = 60000";
 
+/// A page: the sale's live orders above an id.
+///
+/// Nothing but `orders_live` answers it in this order, whatever the planner believes about the tables. With `sale = $1`
+/// it could also walk the key of all orders, or begin every page at the sale's first one.
+pub(super) const PAGE: &str = "select id, late, buyer, quantity from orders
+     where (sale, id) > ($1, $2) and sale <= $1 and status in ('pending_payment', 'paid') and quantity > 0
+     order by sale, id limit $3";
+
 type Line = Result<SnapshotLine, StoreError>;
 
 /// The sale's allocation and live orders at one moment; `None` without an allocation. The
@@ -72,16 +80,12 @@ async fn send(
     let mut here = lines.send(Ok(head)).await.is_ok();
     let mut above = Uuid::nil();
     while here {
-        let page = sqlx::query(
-            "select id, late, buyer, quantity from orders
-             where id > $1 and sale = $2 and status in ('pending_payment', 'paid')
-             order by id limit $3",
-        )
-        .bind(above)
-        .bind(sale.as_str())
-        .bind(LINE_ORDERS_MAX)
-        .fetch_all(&mut *tx)
-        .await?;
+        let page = sqlx::query(PAGE)
+            .bind(sale.as_str())
+            .bind(above)
+            .bind(LINE_ORDERS_MAX)
+            .fetch_all(&mut *tx)
+            .await?;
         let Some(last) = page.last() else { break };
         above = last.try_get("id")?;
         let live = page.iter().map(live_order).collect::<Result<_, _>>()?;

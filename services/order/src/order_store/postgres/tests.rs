@@ -1,5 +1,6 @@
 //! The contract suite against a real server, and what only a database with many writers can get wrong.
 
+mod plans;
 mod relays;
 mod replicas;
 

@@ -9,16 +9,16 @@ use super::ledger_tx::LedgerTx;
 use super::{Write, rows};
 use crate::order_store::{StoreError, Unheard, UnheardFate};
 
+/// What it says of the questions names its index, `payments_to_ask`.
+pub(super) const DUE: &str =
+    "select p.reference, p.order_id, p.asks from payments p join orders o on o.id = p.order_id
+     where p.status = 'started' and p.ask_at <= (select seckill_now()) and p.asks >= 0
+       and o.status <> 'pending_payment'
+     order by p.ask_at limit $1";
+
 /// Those that are to be asked about now, the longest due first.
 pub(super) async fn due(conn: &mut PgConnection, limit: u32) -> Result<Vec<Unheard>, StoreError> {
-    let found = sqlx::query(
-        "select p.reference, p.order_id, p.asks from payments p join orders o on o.id = p.order_id
-         where p.status = 'started' and p.ask_at <= (select seckill_now()) and o.status <> 'pending_payment'
-         order by p.ask_at limit $1",
-    )
-    .bind(i64::from(limit))
-    .fetch_all(conn)
-    .await?;
+    let found = sqlx::query(DUE).bind(i64::from(limit)).fetch_all(conn).await?;
     let unheard = |row: &PgRow| {
         Ok(Unheard {
             reference: row.try_get("reference")?,

@@ -101,16 +101,17 @@ pub(super) async fn told(conn: &mut PgConnection, seqs: Vec<i64>) -> Result<(), 
     Ok(())
 }
 
+/// What it says of the attempts names its index, `refunds_requested`.
+pub(super) const REFUNDS: &str =
+    "select r.reference, coalesce(p.charge, r.reference) as charge, r.amount_cents,
+         r.currency, r.attempts
+     from refunds r left join payments p on p.reference = r.reference
+     where r.status = 'requested' and r.next_at <= (select seckill_now()) and r.attempts >= 0
+     order by r.next_at limit $1";
+
 /// Refunds whose next attempt is due.
 pub(super) async fn refunds(conn: &mut PgConnection, limit: u32) -> Result<Vec<RefundWork>, StoreError> {
-    let found = sqlx::query(
-        "select r.reference, coalesce(p.charge, r.reference) as charge, r.amount_cents, r.currency, r.attempts
-         from refunds r left join payments p on p.reference = r.reference
-         where r.status = 'requested' and r.next_at <= (select seckill_now()) order by r.next_at limit $1",
-    )
-    .bind(i64::from(limit))
-    .fetch_all(conn)
-    .await?;
+    let found = sqlx::query(REFUNDS).bind(i64::from(limit)).fetch_all(conn).await?;
     let work = |row: &PgRow| {
         Ok(RefundWork {
             reference: row.try_get("reference")?,

@@ -24,19 +24,21 @@ impl Write for CommitBatch {
         let mut outcome = BatchOutcome::default();
         for run in self.0.chunk_by(|a, b| std::mem::discriminant(a) == std::mem::discriminant(b)) {
             let mut orders = BTreeMap::<&SaleId, Vec<&OrderMessage>>::new();
+            let mut fenced = Vec::new();
             let known = known_ids(tx.conn(), run).await?;
             for message in run {
                 match message {
                     LaneMessage::Order(m) => orders.entry(&m.sale).or_default().push(m),
-                    LaneMessage::Fence(m) => {
-                        outcome.fences += 1;
-                        fences::close(tx, m).await?;
-                    }
+                    LaneMessage::Fence(m) => fenced.push(m),
                     LaneMessage::Barrier(m) => {
                         outcome.barriers += 1;
                         pass_barrier(tx, m).await?;
                     }
                 }
+            }
+            if !fenced.is_empty() {
+                outcome.fences += fenced.len() as u64;
+                fences::close(tx, &fenced).await?;
             }
             // Sales are locked in their order, whatever the lane's: two batches never wait in a ring.
             for (sale, messages) in orders {
@@ -106,6 +108,11 @@ async fn known_ids(conn: &mut SqliteConnection, run: &[LaneMessage]) -> Result<H
     found.iter().map(|row| rows::order_id(row, "id")).collect()
 }
 
+/// What each of the buyers holds of the sale.
+pub(super) const LIVE_UNITS: &str = "select buyer, sum(quantity) as units from orders
+     where buyer in (select value from json_each(?1)) and sale = ?2 and status in ('pending_payment', 'paid')
+     group by buyer";
+
 /// The units that each of the buyers holds of the sale.
 pub(super) async fn live_units<'a>(
     conn: &mut SqliteConnection,
@@ -114,15 +121,7 @@ pub(super) async fn live_units<'a>(
 ) -> Result<HashMap<BuyerId, u32>, StoreError> {
     let buyers: Vec<&str> = buyers.map(BuyerId::as_str).collect();
     let buyers = serde_json::to_string(&buyers).map_err(|e| StoreError::Refused(e.to_string()))?;
-    let found = sqlx::query(
-        "select buyer, sum(quantity) as units from orders
-         where buyer in (select value from json_each(?1)) and sale = ?2 and status in ('pending_payment', 'paid')
-         group by buyer",
-    )
-    .bind(buyers)
-    .bind(sale.as_str())
-    .fetch_all(conn)
-    .await?;
+    let found = sqlx::query(LIVE_UNITS).bind(buyers).bind(sale.as_str()).fetch_all(conn).await?;
     found.iter().map(|row| Ok((rows::text(row, "buyer")?, rows::number(row, "units")?))).collect()
 }
 

@@ -7,7 +7,7 @@ use domain::{BuyerId, OrderId, OrderStatus};
 
 use super::{ledger_tx::LedgerTx, reads, rows, transitions, writer::Write};
 use crate::order_store::{
-    Capture, CaptureOutcome, Charge, OrderRecord, PaymentBegun, PaymentFailure, Provenance, StoreError, rules,
+    Capture, CaptureOutcome, OrderRecord, PaymentBegun, PaymentFailure, Provenance, StoreError, rules,
 };
 
 pub(super) struct BeginPayment {
@@ -35,22 +35,12 @@ impl Write for BeginPayment {
         .fetch_one(tx.conn())
         .await?;
         let under_way: Option<String> = sqlx::Row::try_get(&made, "under_way")?;
-        let reference = match under_way {
-            Some(reference) => reference,
-            None => {
-                let reference = format!("pay-{}-{}", order.id, rows::number::<u64>(&made, "n")? + 1);
-                start(tx, &reference, &order).await?;
-                reference
-            }
-        };
-        let charge = Charge {
-            reference,
-            order: order.id,
-            sale: order.sale,
-            amount: order.amount,
-            pay_by: order.pay_by,
-        };
-        Ok(PaymentBegun::UnderWay(charge))
+        if let Some(reference) = under_way {
+            return Ok(PaymentBegun::UnderWay(order.charge(reference)));
+        }
+        let reference = format!("pay-{}-{}", order.id, rows::number::<u64>(&made, "n")? + 1);
+        start(tx, &reference, &order).await?;
+        Ok(PaymentBegun::Started(order.charge(reference)))
     }
 }
 

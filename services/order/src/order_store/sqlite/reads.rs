@@ -1,5 +1,7 @@
 //! What is only read.
 
+use std::collections::HashMap;
+
 use domain::{BuyerId, OrderId};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
@@ -15,6 +17,18 @@ pub(super) async fn order(
     let row =
         sqlx::query("select * from orders where id = ?1").bind(rows::key(id)).fetch_optional(conn).await?;
     row.as_ref().map(rows::order).transpose()
+}
+
+/// Those of the orders that there are.
+pub(super) async fn orders(
+    conn: &mut SqliteConnection,
+    ids: impl Iterator<Item = OrderId>,
+) -> Result<HashMap<OrderId, OrderRecord>, StoreError> {
+    let found = sqlx::query("select * from orders where id in (select unhex(value) from json_each(?1))")
+        .bind(rows::ids_json(ids))
+        .fetch_all(conn)
+        .await?;
+    found.iter().map(|row| rows::order(row).map(|order| (order.id, order))).collect()
 }
 
 /// A buyer's orders, newest first.

@@ -4,6 +4,8 @@
 //! four are made of, and nothing that only one service needs.
 
 mod clock;
+#[cfg(feature = "postgres")]
+pub mod database;
 mod files;
 pub mod health;
 pub mod http;

@@ -1,6 +1,5 @@
 //! The sales inventory owns: the port, and its adapters below it.
 
-mod errors;
 mod postgres;
 mod sqlite;
 
@@ -9,9 +8,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use contract::rules::SaleRules;
 use domain::{Clock, Phase, SaleId, SaleTerms, TermsError, UnixMillis};
+use service_kit::database;
 use stock::StockConfig;
-
-use self::errors::corrupt;
 
 /// Sales kept at most; creating another is refused.
 pub(crate) const SALES_MAX: usize = 10_000;
@@ -122,6 +120,18 @@ pub enum SaleStoreError {
     /// The database refuses this very call, or holds what this program cannot have written. The same call fails again.
     #[error("the sale store refuses: {0}")]
     Refused(String),
+}
+
+impl From<sqlx::Error> for SaleStoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let told = error.to_string();
+        if database::refuses(&error) { Self::Refused(told) } else { Self::Unavailable(told) }
+    }
+}
+
+/// A stored value that this program cannot have written.
+fn corrupt(what: &str) -> SaleStoreError {
+    SaleStoreError::Refused(format!("a row with a bad {what}"))
 }
 
 /// The sales and their changes. A change and its idempotency key are one transaction.

@@ -1,7 +1,6 @@
 //! Where notices end: the delivery port, and the sandbox mailbox that stands in for an e-mail provider,
 //! an SMS gateway and a warehouse.
 
-mod errors;
 mod postgres;
 mod sqlite;
 #[cfg(test)]
@@ -12,6 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use contract::events::Notice;
 use domain::BuyerId;
+use service_kit::database;
 
 /// Notices kept, about; the oldest give way.
 const NOTICES_MAX: i64 = 50_000;
@@ -33,6 +33,13 @@ impl MailboxError {
     #[must_use]
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Unavailable(_))
+    }
+}
+
+impl From<sqlx::Error> for MailboxError {
+    fn from(error: sqlx::Error) -> Self {
+        let told = error.to_string();
+        if database::refuses(&error) { Self::Refused(told) } else { Self::Unavailable(told) }
     }
 }
 

@@ -1,29 +1,13 @@
-//! Which of an engine's errors are an outage, and which a refusal of the very call.
+//! What an engine's error means to whoever called the store.
 
-use sqlx::postgres::PgDatabaseError;
-use sqlx::sqlite::SqliteError;
+use service_kit::database;
 
-use super::{StoreError, postgres, sqlite};
+use super::StoreError;
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let refused = match &error {
-            sqlx::Error::Database(e) => {
-                let code = e.code().unwrap_or_default();
-                match (e.try_downcast_ref::<SqliteError>(), e.try_downcast_ref::<PgDatabaseError>()) {
-                    (Some(_), _) => sqlite::refuses(&code),
-                    (_, Some(_)) => postgres::refuses(&code),
-                    _ => false,
-                }
-            }
-            sqlx::Error::Decode(_)
-            | sqlx::Error::ColumnDecode { .. }
-            | sqlx::Error::Encode(_)
-            | sqlx::Error::ColumnNotFound(_)
-            | sqlx::Error::RowNotFound => true,
-            _ => false,
-        };
-        if refused { Self::Refused(error.to_string()) } else { Self::Unavailable(error.to_string()) }
+        let told = error.to_string();
+        if database::refuses(&error) { Self::Refused(told) } else { Self::Unavailable(told) }
     }
 }
 

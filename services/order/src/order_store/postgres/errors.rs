@@ -1,15 +1,7 @@
-//! What Postgres' error codes mean.
+//! Which of Postgres' errors are worth another attempt at once.
 
 use crate::order_store::StoreError;
 
-/// Classes of SQLSTATE that mean "this statement, with these values, never". All others - a lost
-/// connection, a full disk, a timeout, a server that only reads, a missing table - are no fault of the
-/// message being committed, and must not condemn it.
-const REFUSALS: [&str; 3] = [
-    "22", // data exception
-    "23", // integrity constraint violation
-    "54", // program limit exceeded
-];
 /// Codes that mean "lost to a concurrent transaction": the same call does better when made again.
 const CONTENDED: [&str; 3] = [
     "23505", // unique violation: a row that was not expected to be there
@@ -18,11 +10,6 @@ const CONTENDED: [&str; 3] = [
 ];
 /// Codes of a server that ends the connection: last words, which may be read long after.
 const ENDED: &str = "57P";
-
-/// Whether the engine refuses this very call; else it cannot do it now.
-pub(in crate::order_store) fn refuses(code: &str) -> bool {
-    REFUSALS.iter().any(|class| code.starts_with(class))
-}
 
 /// Why a transaction of the ledger came to nothing.
 #[derive(Debug)]
@@ -65,24 +52,5 @@ impl Fault {
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::refuses;
-
-    #[test]
-    fn only_what_the_values_themselves_cause_is_refused() {
-        for code in ["22003", "23514", "23505", "54000"] {
-            assert!(refuses(code), "{code}");
-        }
-        let outages = [
-            "08006", "25006", "28P01", "40001", "42P01", "53300", "55P03", "57014", "57P01", "58030",
-            "XX000", "",
-        ];
-        for code in outages {
-            assert!(!refuses(code), "{code}");
-        }
     }
 }

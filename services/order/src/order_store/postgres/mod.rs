@@ -37,7 +37,6 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use self::errors::Fault;
-pub(super) use self::errors::refuses;
 use self::ledger_tx::LedgerTx;
 use super::{
     AllocationRecord, BatchOutcome, Cancelled, Capture, CaptureOutcome, LateCommit, LateWork, OrderHistory,

@@ -3,7 +3,6 @@
 mod allocations;
 mod audit;
 mod batch;
-mod errors;
 mod fences;
 mod late;
 mod ledger_tx;
@@ -31,7 +30,6 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tokio::sync::Notify;
 
-pub(super) use self::errors::refuses;
 use self::writer::Writer;
 use super::{
     AllocationRecord, BatchOutcome, Cancelled, Capture, CaptureOutcome, LateCommit, LateWork, OrderHistory,

@@ -7,9 +7,8 @@ pub(crate) fn raise() {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let granted = getrlimit(Resource::Nofile);
         let all = Rlimit { current: granted.maximum, ..granted };
-        if let Err(error) = setrlimit(Resource::Nofile, all) {
-            tracing::warn!(%error, "the limit of open files stays as it is");
-        }
+        // Nothing is logged yet when this is done. Listeners tell if what there is does not do.
+        let _ = setrlimit(Resource::Nofile, all);
     }
 }
 

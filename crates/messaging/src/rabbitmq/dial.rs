@@ -95,7 +95,7 @@ pub(super) async fn connect(uri: AMQPUri, name: &str, bound: Duration) -> Result
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
@@ -110,7 +110,6 @@ mod tests {
         names.filter(|name| name.starts_with("lapin")).count()
     }
 
-    #[cfg(target_os = "linux")]
     #[tokio::test(flavor = "multi_thread")]
     async fn nothing_stays_of_an_attempt_that_got_no_answer() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

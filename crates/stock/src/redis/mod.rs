@@ -127,17 +127,21 @@ impl RedisStock {
         answer
     }
 
-    /// Makes sure that every server there is has the library, if that is this one's to do.
-    async fn see_to_library(&self) -> Result<(), Failure> {
+    /// Makes sure that the servers have the library, if that is this one's to do. A server that is away is no reason not
+    /// to go on with another: one without any library says so itself.
+    async fn see_to_library(&self) {
         if !self.installer {
-            return Ok(());
+            return;
         }
         let installed = async {
             let mut live = self.link.live().await?;
             let _alone = self.installing.lock().await;
             library::install(&mut live.connection).await
         };
-        timeout(self.call_max * INSTALL_PATIENCE, installed).await.unwrap_or(Err(Failure::TimedOut))
+        let bound = self.call_max * INSTALL_PATIENCE;
+        if let Err(why) = timeout(bound, installed).await.unwrap_or(Err(Failure::TimedOut)) {
+            tracing::warn!(%why, "not every server could be asked for its function library");
+        }
     }
 
     /// Asks on this connection, and has it replaced if it turns out to be dead.

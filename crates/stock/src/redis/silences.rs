@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// How long a sale may go without an answer before another connection is worth trying, in milliseconds: that one asks the
 /// cluster anew who has the sale.
 const SILENT_MS_MAX: u64 = 1_000;
-/// Silent sales remembered at most. One is enough to have the connection renewed.
+/// Silent sales remembered at most. So many are reason enough to have the connection renewed.
 const SALES_MAX: usize = 256;
 
 /// Since when which sale has had no answer.
@@ -37,18 +37,16 @@ impl Silences {
         let (mut since, now) = (self.since.lock(), Instant::now());
         match since.get(sale) {
             Some(began) if now.duration_since(*began) < Duration::from_millis(SILENT_MS_MAX) => false,
-            Some(_) => {
-                // Begins anew: whoever waits for buyers does not dial for each of them.
+            None if since.len() < SALES_MAX => {
+                since.insert(sale.clone(), now);
+                self.any.store(true, Ordering::Relaxed);
+                false
+            }
+            // All of them begin anew: another connection is for them all, and once is enough.
+            Some(_) | None => {
                 since.clear();
                 self.any.store(false, Ordering::Relaxed);
                 true
-            }
-            None => {
-                if since.len() < SALES_MAX {
-                    since.insert(sale.clone(), now);
-                    self.any.store(true, Ordering::Relaxed);
-                }
-                false
             }
         }
     }
@@ -72,5 +70,15 @@ mod tests {
         assert!(!silences.unheard(&lamp), "once");
         pass().await;
         assert!(silences.unheard(&lamp));
+    }
+
+    #[test]
+    fn sales_that_nobody_asks_for_any_more_hide_none_that_is_silent() {
+        let silences = Silences::default();
+        let mut told = 0;
+        for n in 0..=SALES_MAX {
+            told += u32::from(silences.unheard(&format!("sale-{n}").parse().unwrap()));
+        }
+        assert_eq!(told, 1, "and then they are forgotten");
     }
 }

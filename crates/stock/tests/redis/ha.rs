@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use stock::{RedisOptions, RedisStock, Reserved, StockError, StockStore};
+use domain::{Epoch, SaleId};
+use stock::{Rebuild, RedisOptions, RedisStock, Reserved, StockError, StockStore};
 
 use crate::support::{Server, connected, keeper, open_sale, request, sale, until};
 
@@ -38,7 +39,15 @@ async fn sentinels_name_the_new_primary_and_the_store_follows() {
     drop(replica);
 }
 
-const CLUSTERED: [&str; 4] = ["--cluster-enabled", "yes", "--cluster-node-timeout", "500"];
+const CLUSTERED: [&str; 6] = [
+    "--cluster-enabled",
+    "yes",
+    "--cluster-node-timeout",
+    "500",
+    // The loss of a node is to concern its own sales only.
+    "--cluster-require-full-coverage",
+    "no",
+];
 
 /// Three primaries that share the slots, and find each other missing after half a second.
 async fn cluster() -> Vec<Server> {
@@ -128,6 +137,19 @@ async fn replica_of(primary: &Server) -> Server {
     replica
 }
 
+/// The sales that this node of the cluster has, and the others.
+async fn divided(sales: &[SaleId], node: &Server) -> (Vec<SaleId>, Vec<SaleId>) {
+    let (mut theirs, mut others) = (Vec::new(), Vec::new());
+    for sale in sales {
+        let mut exists = redis::cmd("EXISTS");
+        exists.arg(format!("seckill:{{{sale}}}:state"));
+        // Another node's is answered with an error.
+        let is_there = exists.query_async::<bool>(&mut node.connect().await).await;
+        if is_there == Ok(true) { theirs.push(sale.clone()) } else { others.push(sale.clone()) }
+    }
+    (theirs, others)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Redis: cargo xtask test runs it"]
 async fn a_cluster_goes_on_when_one_node_stands_still() {
@@ -142,14 +164,7 @@ async fn a_cluster_goes_on_when_one_node_stands_still() {
     for sale in &sales {
         open_sale(&*store, sale, 1, 5).await;
     }
-    let (mut theirs, mut others) = (Vec::new(), Vec::new());
-    for sale in &sales {
-        let mut exists = redis::cmd("EXISTS");
-        exists.arg(format!("seckill:{{{sale}}}:state"));
-        // Another node's is answered with an error.
-        let is_there = exists.query_async::<bool>(&mut nodes[0].connect().await).await;
-        if is_there == Ok(true) { theirs.push(sale) } else { others.push(sale.clone()) }
-    }
+    let (theirs, others) = divided(&sales, &nodes[0]).await;
     // Its connections stay, and nothing comes of them. The others' sales are asked for all the time, so the store's
     // connection as a whole is never silent.
     nodes[0].signal("-STOP");
@@ -167,14 +182,14 @@ async fn a_cluster_goes_on_when_one_node_stands_still() {
     until("it is ready all the same", async || store.ping().await.is_ok()).await;
     until("its replica is found", async || {
         let mut found = true;
-        for &sale in &theirs {
+        for sale in &theirs {
             found &= store.view(sale).await.map(drop) == Err(StockError::UnknownSale(sale.clone()));
         }
         found
     })
     .await;
     crowd.abort();
-    for sale in theirs {
+    for sale in &theirs {
         open_sale(&*store, sale, 2, 5).await;
         let ticket = request(&*store, sale, 2).await;
         assert_eq!(store.reserve(&ticket).await, Ok(Reserved::Reserved));
@@ -185,4 +200,24 @@ async fn a_cluster_goes_on_when_one_node_stands_still() {
     }
     nodes[0].signal("-CONT");
     drop(replica);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis: cargo xtask test runs it"]
+async fn a_rebuild_waits_for_no_node_but_the_sales_own() {
+    let nodes = cluster().await;
+    let hosts: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+    let options = RedisOptions { installer: true, ..RedisOptions::default() };
+    let url = format!("redis+cluster://{}", hosts.join(","));
+    let store = connected(RedisStock::connect(&url, options).expect("the URL is fine")).await;
+    let sales: Vec<_> = (0..12).map(|n| sale(&format!("sale-{n}"))).collect();
+    for sale in &sales {
+        open_sale(&*store, sale, 1, 5).await;
+    }
+    let (_, others) = divided(&sales, &nodes[0]).await;
+    // Nobody takes its place: it cannot be asked for its library.
+    nodes[0].signal("-STOP");
+    let rebuild = Rebuild { sale: others[0].clone(), epoch: Epoch(2), token: 7 };
+    until("a sale of another node", async || store.rebuild_begin(&rebuild).await == Ok(true)).await;
+    nodes[0].signal("-CONT");
 }

@@ -12,7 +12,8 @@ const names = (path, line) => [...readFileSync(here(path), "utf8").matchAll(line
 const settings = names("../../crates/service-kit/src/settings/default.env", /^(SECKILL_\w+)=/gm);
 const compose = readFileSync(here("../compose.yaml"), "utf8");
 
-// How the containers find each other, which compose.yaml knows best; the rest of these stands in the Dockerfile.
+// How the containers find each other, which compose.yaml knows best; where they listen, which stands in the Dockerfile; and the
+// data folder, in which they keep nothing.
 const OWN = ["STOCK_URL", "QUEUE_URL", "DATABASE_URL", "INVENTORY_URL", "ORDER_URL", "NOTIFY_URL", "SANDBOX_WEBHOOK_URL", "TRUSTED_PROXIES", "CONNECTIONS_PER_ADDRESS_MAX", "LISTEN", "ADMIN_LISTEN", "DATA_DIR"];
 const open = settings.filter((name) => !OWN.includes(name.replace("SECKILL_", "")));
 const isThere = ([program, ...words]) => spawnSync(program, [...words, "version"]).status === 0;

@@ -59,7 +59,7 @@ fn sale_of(stock: u32, per_user_limit: u32) -> SaleArgs {
 /// # Errors
 /// When it cannot be played or judged.
 pub(crate) async fn run(args: &LimitArgs, clock: &Clock) -> Result<bool, RunError> {
-    let platform = args.target.platform(clock);
+    let platform = args.target.platform(clock)?;
     let venue = Venue::prepare(&platform, &sale_of(args.stock, args.per_user_limit), clock).await?;
     say(&format!("buyers-limit on sale {}: {} units", venue.head.sale, venue.head.stock));
     let tally = Arc::new(Tally::new());

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::clock::Clock;
+use crate::demo::DemoSecrets;
+use crate::error::RunError;
 use crate::http::Target;
 use crate::platform::Platform;
 use crate::secret::TokenMint;
@@ -53,9 +55,9 @@ pub(crate) struct TargetArgs {
     /// The operators' listener.
     #[arg(long, default_value = "http://127.0.0.1:8081")]
     pub(crate) admin: Target,
-    /// The operators' token.
+    /// The operators' token. Without it both secrets are those of the demo that keeps its data in ./data.
     #[arg(long)]
-    pub(crate) admin_token: String,
+    pub(crate) admin_token: Option<String>,
     /// Mint the buyers' tokens with this secret; without it every buyer uses the demo login.
     #[arg(long)]
     pub(crate) jwt_secret: Option<String>,
@@ -75,14 +77,24 @@ pub(crate) struct TargetArgs {
 
 impl TargetArgs {
     /// The platform these arguments name.
-    pub(crate) fn platform(&self, clock: &Clock) -> Platform {
+    ///
+    /// # Errors
+    /// When they have no operators' token, and no demo is at hand to lend its own.
+    pub(crate) fn platform(&self, clock: &Clock) -> Result<Platform, RunError> {
+        let (admin_token, jwt_secret) = match &self.admin_token {
+            Some(token) => (token.clone(), self.jwt_secret.clone()),
+            None => {
+                let demo = DemoSecrets::find().ok_or(RunError::NeedsToken)?;
+                (demo.admin_token, Some(self.jwt_secret.clone().unwrap_or(demo.jwt_secret)))
+            }
+        };
         let exp_s = clock.now_ms() / 1000 + TOKEN_TTL_S;
-        Platform {
+        Ok(Platform {
             public: self.against.clone(),
             admin: self.admin.clone(),
-            admin_token: self.admin_token.clone(),
-            mint: self.jwt_secret.as_deref().map(|secret| TokenMint::new(secret, exp_s)),
-        }
+            admin_token,
+            mint: jwt_secret.as_deref().map(|secret| TokenMint::new(secret, exp_s)),
+        })
     }
 }
 
@@ -174,6 +186,9 @@ pub(crate) struct StormArgs {
     /// Units per order: one number, or several separated by commas that buyers draw from.
     #[arg(long, value_delimiter = ',', default_value = "1")]
     pub(crate) quantity: Vec<u32>,
+    /// Of a hundred buyers, so many are the one before them, who comes back for more.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) again_percent: u8,
     /// How long a buyer keeps retrying 429, 503 and broken connections.
     #[arg(long, default_value_t = 20)]
     pub(crate) patience_s: u64,

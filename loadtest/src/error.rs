@@ -22,6 +22,9 @@ pub(crate) enum RunError {
     /// A bug in a generator thread.
     #[error("a generator thread panicked")]
     Generator,
+    /// Nobody to speak to the operators as.
+    #[error("--admin-token is missing, and no demo keeps its secrets in ./data")]
+    NeedsToken,
     /// Too many buyers to log in one by one.
     #[error("more than {0} buyers need --jwt-secret: the demo login is too slow for them")]
     NeedsSecret(u64),

@@ -5,6 +5,7 @@ mod buyers_limit;
 mod cli;
 mod clock;
 mod cpu;
+mod demo;
 mod error;
 mod http;
 mod journal;

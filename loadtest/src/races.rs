@@ -53,7 +53,7 @@ struct Track {
 /// # Errors
 /// When they cannot be played or judged.
 pub(crate) async fn run(args: &RacesArgs, clock: &Clock) -> Result<bool, RunError> {
-    let platform = args.target.platform(clock);
+    let platform = args.target.platform(clock)?;
     let orders = args.orders.clamp(1, ORDERS_MAX);
     let sale = SaleArgs {
         sale: None,

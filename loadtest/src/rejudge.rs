@@ -14,7 +14,7 @@ use crate::verdict;
 /// # Errors
 /// When the journal cannot be read or the platform does not tell.
 pub(crate) async fn run(args: &VerdictArgs, clock: &Clock) -> Result<bool, RunError> {
-    let platform = args.target.platform(clock);
+    let platform = args.target.platform(clock)?;
     let account = Account::read(&args.journal)?;
     let (sale, accepted) = (account.head.sale.clone(), account.entries.len());
     let drain = Duration::from_secs(args.target.drain_s);

@@ -32,7 +32,7 @@ use stage::Stage;
 /// # Errors
 /// When it cannot be played or judged.
 pub(crate) async fn run(args: &SpikeArgs, clock: &Clock) -> Result<bool, RunError> {
-    let platform = args.target.platform(clock);
+    let platform = args.target.platform(clock)?;
     let venue = Venue::prepare(&platform, &args.sale, clock).await?;
     let journal = Journal::create(venue.head.clone(), args.journal.as_deref())?;
     say(&format!("spike on sale {}: {} buyers, {} units", venue.head.sale, args.buyers, venue.head.stock));

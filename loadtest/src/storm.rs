@@ -35,7 +35,7 @@ const CONNECTIONS_MAX: usize = 8192;
 /// # Errors
 /// When it cannot be played or judged.
 pub(crate) async fn run(args: &StormArgs, clock: &Clock) -> Result<bool, RunError> {
-    let platform = args.target.platform(clock);
+    let platform = args.target.platform(clock)?;
     let venue = Venue::prepare(&platform, &args.sale, clock).await?;
     let journal = Journal::create(venue.head.clone(), args.journal.as_deref())?;
     let tally = Arc::new(Tally::new());

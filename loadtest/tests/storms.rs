@@ -43,6 +43,19 @@ fn mixed_quantities_leave_no_unit() {
 }
 
 #[test]
+fn who_comes_back_for_more_is_refused_and_wanted_nothing_that_could_be_sold() {
+    let again = ["--again-percent", "20", "--stock", "1000", "--connections", "16"];
+    let fake = Fake::start(Lie::None);
+    let run = storm(&fake, &again);
+    run.passed();
+    let answers = |kind: &str| run.json["answers"][kind].as_u64().unwrap();
+    assert!(answers("limit") > 0, "{}", run.text);
+    assert_eq!(answers("accepted") + answers("limit"), 600, "{}", run.text);
+    let fake = Fake::start(Lie::IgnoresLimit);
+    storm(&fake, &again).failed_on("no buyer above the limit");
+}
+
+#[test]
 fn demo_logins_serve_where_there_is_no_secret() {
     let fake = Fake::start(Lie::None);
     run("storm", &fake.url(), &["--open-in-s", "1", "--stock", "5", "--buyers", "20"]).passed();

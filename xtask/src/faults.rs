@@ -1,10 +1,10 @@
 //! `cargo xtask faults`: storms on separate services and private engines, each with one fault in the middle,
 //! judged by the client's journal and the ledger.
 //!
-//! A run counts only if its effect is to be seen: enough requests under way when the fault struck, and
-//! what the fault is about (an unknown publish, a redelivery, a fence, a closed sale) in the services' own
-//! numbers. A run without its effect proves nothing and is done again; a fault whose effect does not show
-//! in three runs for one counted fails.
+//! A run counts only if its effect is to be seen: enough requests under way when the fault struck, buyers
+//! refused who came back for more than they may have, and what the fault is about (an unknown publish, a
+//! redelivery, a fence, a closed sale) in the services' own numbers. A run without its effect proves nothing
+//! and is done again; a fault whose effect does not show in three runs for one counted fails.
 
 mod catalogue;
 mod document;
@@ -68,6 +68,9 @@ pub(crate) struct Fault {
     pub(crate) patience_s: u32,
     /// The longest time without a single 202, where one is promised.
     pub(crate) pause_ms_max: Option<u64>,
+    /// Whether something must be sold after it was mended. Not where the storm may be over by then, or the stock
+    /// sold out.
+    pub(crate) goes_on: bool,
     /// Whether the ledger may refuse orders after their 202: only where the stock store was made to lie.
     pub(crate) may_reject: bool,
     /// Whether it is in the short set.

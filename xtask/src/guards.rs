@@ -7,6 +7,7 @@ mod storms;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Instant;
 
 use serde::Deserialize;
 
@@ -48,9 +49,20 @@ struct Guard {
     program: String,
     /// The test's name.
     test: String,
-    /// Whether the test needs engines, and is left out where there are none.
+    /// Further tests of the package that see it too: program and name.
+    #[serde(default)]
+    also: Vec<[String; 2]>,
+    /// Whether the tests need engines, and are left out where there are none.
     #[serde(default)]
     engines: bool,
+}
+
+impl Guard {
+    /// All its tests: program and name.
+    fn tests(&self) -> impl Iterator<Item = (&str, &str)> {
+        let first = std::iter::once((self.program.as_str(), self.test.as_str()));
+        first.chain(self.also.iter().map(|[program, test]| (program.as_str(), test.as_str())))
+    }
 }
 
 /// Whether a name contains one of the parts that are asked for, with commas between them.
@@ -62,15 +74,14 @@ fn is_asked_for(only: Option<&str>, name: &str) -> bool {
 pub(crate) fn run(only: Option<&str>) -> Outcome {
     let index = Index::read()?;
     let chosen: Vec<_> = index.guard.iter().filter(|g| is_asked_for(only, &g.name)).collect();
-    let tree = target().join("guards-tree");
-    copy_tree(&tree)?;
+    let tree = Tree::copy()?;
     let needed = chosen.iter().any(|guard| guard.engines);
     let engines = if needed { Some(Engines::start(Durability::Relaxed)?) } else { None };
     let variables = engines.as_ref().map(Engines::test_variables).unwrap_or_default();
-    let trial = Trial { tree: &tree, variables: &variables };
+    let trial = Trial { tree: &tree.0, variables: &variables };
     let mut failed = Vec::new();
     // First all of them in place, so that nothing is built twice; then one by one without.
-    let in_place: Vec<_> = chosen.iter().map(|guard| trial.test_passes(guard)).collect();
+    let in_place = trial.in_place(&chosen);
     for (guard, in_place) in chosen.iter().zip(in_place) {
         let verdict = match in_place {
             Ok(()) => trial.without(guard),
@@ -83,8 +94,6 @@ pub(crate) fn run(only: Option<&str>) -> Outcome {
             failed.push(guard.name.as_str());
         }
     }
-    // A copy of every source file should not lie around to be edited by mistake.
-    let _ = fs::remove_dir_all(&tree);
     match (chosen.is_empty(), failed.is_empty()) {
         (true, _) => Err("no guard has such a name".into()),
         (_, true) => {
@@ -102,36 +111,54 @@ struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    /// The guard's test, with the guard removed, must fail: by its assertions, not by the compiler.
-    fn without(&self, guard: &Guard) -> Outcome {
-        apply(&guard.name, self.tree, false)?;
-        let outcome = self.test_passes(guard);
-        apply(&guard.name, self.tree, true)?;
-        match outcome {
-            Ok(()) => Err("with the guard removed the test still passes".into()),
-            Err(out) if out.contains("test result: FAILED") => Ok(()),
-            Err(out) => Err(format!("with the guard removed the test does not even run:\n{out}")),
+    /// What each guard's tests say with all guards in place. A line for every package: all of them take a while.
+    fn in_place(&self, guards: &[&Guard]) -> Vec<Result<(), String>> {
+        let mut told = Vec::with_capacity(guards.len());
+        for its in guards.chunk_by(|one, next| one.package == next.package) {
+            let (package, began, first) = (&its[0].package, Instant::now(), told.len());
+            for guard in its {
+                told.push(
+                    guard.tests().try_for_each(|(program, test)| self.test_passes(guard, program, test)),
+                );
+            }
+            let failed = told[first..].iter().filter(|one| one.is_err()).count();
+            let (seconds, guards) = (began.elapsed().as_secs(), its.len());
+            println!("in place: {package}, {guards} guards in {seconds} s; the tests of {failed} fail");
         }
+        told
     }
 
-    /// Runs the guard's test in the copied tree; the output if it does not pass.
-    fn test_passes(&self, guard: &Guard) -> Result<(), String> {
+    /// Each of the guard's tests, with the guard removed, must fail: by its assertions, not by the compiler.
+    fn without(&self, guard: &Guard) -> Outcome {
+        apply(&guard.name, self.tree, false)?;
+        let told: Vec<_> =
+            guard.tests().map(|(program, test)| (test, self.test_passes(guard, program, test))).collect();
+        apply(&guard.name, self.tree, true)?;
+        told.into_iter().try_for_each(|(test, outcome)| match outcome {
+            Ok(()) => Err(format!("with the guard removed the test still passes: {test}")),
+            Err(out) if out.contains("test result: FAILED") => Ok(()),
+            Err(out) => Err(format!("with the guard removed the test does not even run: {test}\n{out}")),
+        })
+    }
+
+    /// Runs one of the guard's tests in the copied tree; the output if it does not pass.
+    fn test_passes(&self, guard: &Guard, program: &str, test: &str) -> Result<(), String> {
         let mut command = cargo(&["test", "-p", &guard.package]);
-        match guard.program.as_str() {
+        match program {
             "lib" => command.arg("--lib"),
             program => command.args(["--test", program]),
         };
-        command.args(["--", &guard.test]);
+        command.args(["--", test]);
         if guard.engines {
             command.arg("--include-ignored").envs(self.variables.iter().map(|(n, v)| (n, v)));
         }
         command.current_dir(self.tree).env("CARGO_TARGET_DIR", target());
         let Output { status, stdout, stderr } = command.output().map_err(|e| e.to_string())?;
         let stdout = String::from_utf8_lossy(&stdout).into_owned();
-        let ran = stdout.lines().any(|l| l.starts_with("test ") && l.contains(&guard.test));
+        let ran = stdout.lines().any(|l| l.starts_with("test ") && l.contains(test));
         match (status.success(), ran) {
             (true, true) => Ok(()),
-            (true, false) => Err(format!("no test is named {}", guard.test)),
+            (true, false) => Err(format!("no test is named {test}")),
             _ => {
                 // The compiler's words first: the end, which is what is shown, then says what became of the test.
                 Err(String::from_utf8_lossy(&stderr).into_owned() + &stdout)
@@ -151,21 +178,33 @@ fn apply(guard: &str, tree: &Path, reverse: bool) -> Outcome {
     to_end(command.current_dir(tree)).map_err(|e| format!("{}: {e}", patch.display()))
 }
 
-/// Copies what git would commit into `tree`.
-fn copy_tree(tree: &Path) -> Outcome {
-    let _ = fs::remove_dir_all(tree);
-    let listed = Command::new("git")
-        .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
-        .current_dir(root())
-        .output()
-        .map_err(|e| format!("git ls-files: {e}"))?;
-    for name in String::from_utf8_lossy(&listed.stdout).split('\0').filter(|n| !n.is_empty()) {
-        let (from, to) = (root().join(name), tree.join(name));
-        let parent = to.parent().ok_or("a file without a folder")?;
-        fs::create_dir_all(parent).map_err(|e| format!("{}: {e}", parent.display()))?;
-        if from.is_file() {
-            fs::copy(&from, &to).map_err(|e| format!("{}: {e}", from.display()))?;
+/// A copy of what git would commit. It goes with its owner, however that ends: a copy of every source file should not lie
+/// around to be edited by mistake.
+struct Tree(PathBuf);
+
+impl Tree {
+    fn copy() -> Outcome<Self> {
+        let tree = Self(target().join("guards-tree"));
+        let _ = fs::remove_dir_all(&tree.0);
+        let listed = Command::new("git")
+            .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
+            .current_dir(root())
+            .output()
+            .map_err(|e| format!("git ls-files: {e}"))?;
+        for name in String::from_utf8_lossy(&listed.stdout).split('\0').filter(|n| !n.is_empty()) {
+            let (from, to) = (root().join(name), tree.0.join(name));
+            let parent = to.parent().ok_or("a file without a folder")?;
+            fs::create_dir_all(parent).map_err(|e| format!("{}: {e}", parent.display()))?;
+            if from.is_file() {
+                fs::copy(&from, &to).map_err(|e| format!("{}: {e}", from.display()))?;
+            }
         }
+        Ok(tree)
     }
-    Ok(())
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }

@@ -56,6 +56,11 @@ pub(crate) fn exchange(
     talk().map_err(|e| format!("{method} {path}: {e}"))
 }
 
+/// Whether an answer says that all went well (2xx).
+pub(crate) fn is_success(answer: &str) -> bool {
+    answer.split_whitespace().nth(1).is_some_and(|status| status.starts_with('2'))
+}
+
 /// The body of an answer.
 pub(crate) fn body_of(answer: &str) -> &str {
     answer.split_once("\r\n\r\n").map_or("", |(_, body)| body)
@@ -64,4 +69,13 @@ pub(crate) fn body_of(answer: &str) -> &str {
 /// The body of an answer, as JSON.
 pub(crate) fn json_of(answer: &str) -> Outcome<Value> {
     serde_json::from_str(body_of(answer)).map_err(|e| format!("{e} in {answer:?}"))
+}
+
+/// The same, of an answer that says that all went well. A problem document is JSON too, and tells nothing of what was
+/// asked for.
+pub(crate) fn json_of_success(answer: &str) -> Outcome<Value> {
+    if is_success(answer) {
+        return json_of(answer);
+    }
+    Err(format!("{} {}", answer.lines().next().unwrap_or_default(), body_of(answer)))
 }

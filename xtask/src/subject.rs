@@ -7,13 +7,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::http::{bearer, exchange, get, json_of};
+use crate::http::{bearer, exchange, get, json_of_success};
 use crate::run::Outcome;
 
 /// Secrets of private platforms: known to the load test that storms them.
 pub(crate) const JWT_SECRET: &str = "private-platform-jwt-secret";
 pub(crate) const ADMIN_TOKEN: &str = "private-platform-admin-token";
 pub(crate) const WEBHOOK_SECRET: &str = "private-platform-webhook-secret";
+
+/// Lines by which a storm's journal must have grown since some moment, to show that something was sold after it: of what
+/// was sold before, up to 64 are written later, all at once; a journal that is done has a foot; and one more.
+pub(crate) const SOLD_SINCE_LINES_MIN: u16 = 64 + 1 + 1;
 
 /// The settings that every private platform has.
 pub(crate) fn common_settings() -> Vec<(String, String)> {
@@ -94,18 +98,18 @@ pub(crate) trait Subject {
         .to_vec()
     }
 
-    /// An operators' `GET`: the body.
+    /// An operators' `GET`: the body. An answer other than a success is an error.
     fn admin_get(&self, path: &str) -> Outcome<Value> {
-        json_of(&get(self.admin_port(), path, ADMIN_TOKEN)?)
+        json_of_success(&get(self.admin_port(), path, ADMIN_TOKEN)?)
     }
 
-    /// An operators' `POST`: the body.
+    /// An operators' `POST`: the body, likewise.
     fn admin_post(&self, path: &str, body: &Value) -> Outcome<Value> {
-        json_of(&exchange(self.admin_port(), "POST", path, &bearer(ADMIN_TOKEN), &body.to_string())?)
+        json_of_success(&exchange(self.admin_port(), "POST", path, &bearer(ADMIN_TOKEN), &body.to_string())?)
     }
 
-    /// A buyers' `GET`: the body.
+    /// A buyers' `GET`: the body, likewise.
     fn public_get(&self, path: &str) -> Outcome<Value> {
-        json_of(&get(self.port(), path, "")?)
+        json_of_success(&get(self.port(), path, "")?)
     }
 }

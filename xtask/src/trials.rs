@@ -11,7 +11,7 @@ use crate::platform::Platform;
 use crate::process::{Home, Owned, leashed, to_end};
 use crate::run::{Outcome, pause, release, wait_for};
 use crate::stack::{Shape, Stack};
-use crate::subject::{Subject, WEBHOOK_SECRET};
+use crate::subject::{SOLD_SINCE_LINES_MIN, Subject, WEBHOOK_SECRET};
 
 /// Requests that must be under way when the platform is killed, for the run to count.
 const IN_FLIGHT_MIN: usize = 100;
@@ -122,7 +122,7 @@ pub(crate) fn play(loadtest: &Path, subject: &dyn Subject, words: &[&str]) -> Ou
 fn killed(loadtest: &Path, subject: &mut dyn Subject, journal: &Path, seed: u32) -> Outcome {
     let journal_word = journal.display().to_string();
     let seed_word = seed.to_string();
-    let words = ["storm", "--no-verdict", "--stock", "400000", "--connections", "256", "--duration", "12"];
+    let words = ["storm", "--no-verdict", "--stock", "400000", "--connections", "256", "--duration", "16"];
     let mut storm = leashed(loadtest, None)?;
     storm.args(words).args(["--journal", &journal_word, "--seed", &seed_word, "--patience-s", "30"]);
     storm.args(subject.target_arguments()).stdout(Stdio::null());
@@ -139,9 +139,13 @@ fn killed(loadtest: &Path, subject: &mut dyn Subject, journal: &Path, seed: u32)
     }
     subject.start()?;
     let again = selling_again(subject)?;
+    let mended = lines();
     let status = storm.wait()?;
     if !status.success() {
         return Err(format!("the storm ended with {status}"));
+    }
+    if lines() < mended + usize::from(SOLD_SINCE_LINES_MIN) {
+        return Err("nothing was sold after it was started again".into());
     }
     println!(
         "   killed with {in_flight} requests under way and {accepted_before} accepted; selling again after {} ms; \

@@ -16,6 +16,14 @@ pub use operators::{
     Refund, StockCounts,
 };
 
+/// Prefix of every buy path; a sale's secret slug follows.
+pub const BUY_PREFIX: &str = "/api/v1/buy/";
+/// Where the payment provider reports, on the public listener and on the order service's internal one.
+pub const WEBHOOK_PATH: &str = "/api/v1/payments/webhook";
+/// The header with the signature of a webhook.
+pub const WEBHOOK_SIGNATURE_HEADER: &str = "seckill-signature";
+/// The header that makes the repeat of an operator's request do nothing more.
+pub const IDEMPOTENCY_KEY_HEADER: &str = "idempotency-key";
 /// Largest request body in bytes.
 pub const BODY_BYTES_MAX: usize = 16 * 1024;
 

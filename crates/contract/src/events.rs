@@ -201,6 +201,9 @@ pub enum Priority {
 }
 
 impl Priority {
+    /// Every priority.
+    pub const ALL: [Self; 2] = [Self::High, Self::Normal];
+
     /// The header's value.
     #[must_use]
     pub fn as_str(self) -> &'static str {

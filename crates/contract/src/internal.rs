@@ -25,7 +25,8 @@ pub struct CatalogueSale {
     /// The secret slug of the buy path.
     pub slug: String,
     /// What the operator did.
-    pub phase: WirePhase,
+    #[serde(with = "crate::text")]
+    pub phase: Phase,
     /// Rises with every change of the row.
     pub version: u64,
     /// When it was created.
@@ -40,38 +41,6 @@ pub struct CatalogueSale {
 pub struct Catalogue {
     /// All sales.
     pub sales: Vec<CatalogueSale>,
-}
-
-/// [`Phase`] on the wire.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WirePhase {
-    /// [`Phase::Active`].
-    Active,
-    /// [`Phase::Paused`].
-    Paused,
-    /// [`Phase::Ended`].
-    Ended,
-}
-
-impl From<Phase> for WirePhase {
-    fn from(phase: Phase) -> Self {
-        match phase {
-            Phase::Active => Self::Active,
-            Phase::Paused => Self::Paused,
-            Phase::Ended => Self::Ended,
-        }
-    }
-}
-
-impl From<WirePhase> for Phase {
-    fn from(phase: WirePhase) -> Self {
-        match phase {
-            WirePhase::Active => Self::Active,
-            WirePhase::Paused => Self::Paused,
-            WirePhase::Ended => Self::Ended,
-        }
-    }
 }
 
 /// `PUT /internal/v1/allocations/{sale}` on the order service: creates the allocation at epoch 1, or

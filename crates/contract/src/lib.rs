@@ -1,7 +1,7 @@
 //! Everything that crosses a wire: HTTP bodies, lane messages, events, problem documents.
 //!
-//! The only crate below the services that knows serde. Wire types turn into domain types at the
-//! door: a value that deserialises is already of the right shape.
+//! Wire types live here, and nowhere else. They turn into domain types at the door: a value that
+//! deserialises is already of the right shape.
 
 pub mod api;
 pub mod events;

@@ -81,7 +81,7 @@ pub struct SaleRules {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof_bits: Option<u8>,
     /// Whether a ticket costs a captcha's answer.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub captcha: bool,
     /// Whether buyers are let in through a waiting room, and how fast.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,11 +127,6 @@ impl SaleRules {
         }
         Ok(())
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 #[cfg(test)]

@@ -14,5 +14,5 @@ pub use allocation::{Allocation, Claim, Decision, Rejection, decide};
 pub use ids::{BuyerId, Epoch, IdError, OrderId, ReservationId, SaleId};
 pub use money::{Currency, Money, MoneyError};
 pub use order::{OrderStatus, UnknownStatus};
-pub use sale::{Phase, SaleState, SaleTerms, StateInputs, TermsError};
+pub use sale::{Phase, SaleState, SaleTerms, StateInputs, TermsError, UnknownPhase};
 pub use time::{Clock, UnixMillis};

@@ -1,5 +1,8 @@
 //! What is offered, and when it may be bought.
 
+use std::fmt;
+use std::str::FromStr;
+
 use crate::{Money, UnixMillis};
 
 /// Longest title in bytes.
@@ -34,13 +37,13 @@ pub enum TermsError {
     /// Blank or too long.
     #[error("title must have 1 to {TITLE_LEN_MAX} bytes and not be blank")]
     Title,
-    /// Negative, or the whole stock's worth does not fit.
-    #[error("price_cents must be 0 or more, and price_cents x stock must fit in 63 bits")]
+    /// Negative, or what the largest stock would cost does not fit.
+    #[error("price_cents must be 0 or more, and {STOCK_MAX} units of it must fit in 63 bits")]
     Price,
     /// No stock, or too much.
     #[error("stock must be 1 to {STOCK_MAX} units")]
     Stock,
-    /// A limit of zero, or above the stock.
+    /// A limit of zero, or above the largest stock.
     #[error("per_user_limit must be 1 to {STOCK_MAX}")]
     Limit,
     /// The sale would end before it opens.
@@ -97,6 +100,39 @@ pub enum Phase {
     Paused,
     /// Ended by the operator before its time; final.
     Ended,
+}
+
+impl Phase {
+    /// Every phase.
+    pub const ALL: [Self; 3] = [Self::Active, Self::Paused, Self::Ended];
+
+    /// The contract's word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// A word that is no phase.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown phase {0:?}")]
+pub struct UnknownPhase(pub String);
+
+impl FromStr for Phase {
+    type Err = UnknownPhase;
+    fn from_str(text: &str) -> Result<Self, UnknownPhase> {
+        Self::ALL.into_iter().find(|p| p.as_str() == text).ok_or_else(|| UnknownPhase(text.into()))
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// What a buyer sees of a sale at one moment.

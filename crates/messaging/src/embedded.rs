@@ -22,6 +22,4 @@ mod store;
 mod writer;
 
 pub use broker::EmbeddedBroker;
-pub use options::{
-    COMMIT_SPACING_MS, EmbeddedOptions, LANES_DEFAULT, OWNER_WAIT_MS_MAX, PUBLISH_WAIT_MS_MAX, SWEEP_EVERY_MS,
-};
+pub use options::EmbeddedOptions;

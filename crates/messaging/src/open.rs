@@ -7,10 +7,7 @@ use std::time::Duration;
 use domain::Clock;
 
 use crate::embedded::{EmbeddedBroker, EmbeddedOptions};
-use crate::rabbitmq::{
-    AddressError, Addresses, CONFIRM_WINDOW_DEFAULT, EventLog, LANES_DEFAULT, LogStart, PREFETCH_DEFAULT,
-    PUBLISH_WAIT_MS_MAX, RabbitBroker, RabbitOptions,
-};
+use crate::rabbitmq::{AddressError, Addresses, EventLog, LogStart, RabbitBroker, RabbitOptions};
 use crate::topology::Limits;
 use crate::{DeadLetters, EventBus, OrderQueue, QueueError};
 
@@ -49,19 +46,6 @@ pub struct OpenOptions {
     pub confirm_window: usize,
     /// RabbitMQ: messages a consumer is sent ahead of its acknowledgements.
     pub prefetch: u16,
-}
-
-impl Default for OpenOptions {
-    fn default() -> Self {
-        Self {
-            lanes: LANES_DEFAULT,
-            limits: Limits::default(),
-            publish_wait: Duration::from_millis(PUBLISH_WAIT_MS_MAX),
-            data_dir: PathBuf::from("."),
-            confirm_window: CONFIRM_WINDOW_DEFAULT,
-            prefetch: PREFETCH_DEFAULT,
-        }
-    }
 }
 
 /// A broker behind its three ports.
@@ -195,6 +179,8 @@ fn millis(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     struct Standing;
@@ -205,8 +191,19 @@ mod tests {
         }
     }
 
+    fn options(data_dir: &Path) -> OpenOptions {
+        OpenOptions {
+            lanes: 3,
+            limits: Limits::default(),
+            publish_wait: Duration::from_secs(1),
+            data_dir: data_dir.to_owned(),
+            confirm_window: 1,
+            prefetch: 1,
+        }
+    }
+
     async fn refused(url: &str) -> String {
-        let opened = open(url, OpenOptions::default(), Arc::new(Standing)).await;
+        let opened = open(url, options(Path::new(".")), Arc::new(Standing)).await;
         opened.map(drop).unwrap_err().to_string()
     }
 
@@ -223,8 +220,7 @@ mod tests {
     #[tokio::test]
     async fn the_embedded_broker_opens_in_the_data_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let options = OpenOptions { data_dir: folder.path().to_owned(), lanes: 3, ..OpenOptions::default() };
-        let broker = open("embedded:", options, Arc::new(Standing)).await.unwrap();
+        let broker = open("embedded:", options(folder.path()), Arc::new(Standing)).await.unwrap();
         assert_eq!((broker.readiness(), broker.queue.lanes()), (Ok(()), 3));
         broker.close().await.unwrap();
         assert!(folder.path().join(FILE).exists());

@@ -27,6 +27,9 @@ pub enum QueueError {
     /// The broker or its storage cannot be reached.
     #[error("the broker cannot be reached: {0}")]
     Unreachable(String),
+    /// It does not do this now; the reason says what must change.
+    #[error("the broker refuses: {0}")]
+    Refused(String),
     /// Nothing there has this name or id.
     #[error("there is no {0}")]
     Unknown(String),

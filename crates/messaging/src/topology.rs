@@ -27,6 +27,8 @@ pub const DEAD_LETTERS_MAX: u64 = 100_000;
 /// Deliveries without acknowledgement before a message is dead-lettered. A backstop only: a killed
 /// consumer counts against every message it held, so a low limit would kill good orders.
 pub const DELIVERY_LIMIT: u32 = 100;
+/// The longest body of a message, in bytes.
+pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
 /// How long a message may wait in a lane or subscription, in milliseconds (a week).
 pub const MESSAGE_TTL_MS: i64 = 7 * 24 * 3600 * 1000;
 

@@ -132,7 +132,7 @@ async fn a_file_has_one_owner() {
     let broker = place.open(options(Limits::default())).await;
     let hasty = EmbeddedOptions { owner_wait_ms_max: 50, ..EmbeddedOptions::default() };
     let second = EmbeddedBroker::open(&place.file(), hasty.clone(), place.clock.clone()).await.err();
-    let Some(QueueError::Unreachable(why)) = second else { panic!("{second:?}") };
+    let Some(QueueError::Refused(why)) = second else { panic!("{second:?}") };
     assert!(why.contains("in use") && why.contains("queue.db"), "{why}");
     broker.close().await.unwrap();
     EmbeddedBroker::open(&place.file(), hasty, place.clock.clone()).await.unwrap();
@@ -146,7 +146,7 @@ async fn the_number_of_lanes_changes_only_while_they_are_empty() {
     OrderQueue::publish(&*broker, &order(1)).await.unwrap();
     broker.close().await.unwrap();
     let refused = EmbeddedBroker::open(&place.file(), lanes(3), place.clock.clone()).await.err();
-    assert!(matches!(&refused, Some(QueueError::Unreachable(why)) if why.contains("2 lanes")), "{refused:?}");
+    assert!(matches!(&refused, Some(QueueError::Refused(why)) if why.contains("2 lanes")), "{refused:?}");
     let broker = place.open(lanes(2)).await;
     let mut consumer = OrderQueue::consume(&*broker, lane(2)).await.unwrap();
     let taken = take(&mut *consumer, 1).await;

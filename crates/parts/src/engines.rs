@@ -14,6 +14,18 @@ use stock::StockStore;
 
 use crate::Unopened;
 
+/// Refuses an engine that lives inside one process where several must share it.
+///
+/// # Errors
+/// When the setting names `embedded`.
+pub fn refuse_embedded(settings: &Settings, name: &str, embedded: &str) -> Result<(), SettingsError> {
+    if settings.required(name)? == embedded {
+        let why = format_args!("{embedded} lives in one process; it works only inside `seckill run`");
+        return Err(SettingsError::bad(name, why));
+    }
+    Ok(())
+}
+
 /// A database, named but not opened: every service opens its own tables in it.
 pub struct Database {
     /// `sqlite:PATH` (its folder exists), or `postgres://…`.

@@ -5,30 +5,15 @@
 //! read the same settings in the same way.
 
 mod engines;
-mod neighbours;
+mod service_clients;
 mod sqlite;
 mod waiting;
 
 pub use engines::{
-    Database, StockRole, answers, broker, connected, data_dir, database, mailbox_database, stock,
+    Database, StockRole, answers, broker, connected, data_dir, database, mailbox_database, refuse_embedded,
+    stock,
 };
 pub use messaging::Broker;
-pub use neighbours::neighbour;
+pub use service_clients::service_client;
 pub use sqlite::sqlite_pool;
 pub use waiting::{Opening, Unopened, patiently};
-
-/// Refuses an engine that lives inside one process where several must share it.
-///
-/// # Errors
-/// When the setting names `embedded`.
-pub fn shared(
-    settings: &service_kit::Settings,
-    name: &str,
-    embedded: &str,
-) -> Result<(), service_kit::SettingsError> {
-    if settings.required(name)? == embedded {
-        let why = format_args!("{embedded} lives in one process; it works only inside `seckill run`");
-        return Err(service_kit::SettingsError::bad(name, why));
-    }
-    Ok(())
-}

@@ -105,9 +105,9 @@ where
             tracing::warn!(why, "waiting for {name}");
         }
         health.down(name, why);
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(TRY_AGAIN_MS)) => {}
-            () = shutdown.cancelled() => break,
+        let pause = tokio::time::sleep(Duration::from_millis(TRY_AGAIN_MS));
+        if shutdown.run_until_cancelled(pause).await.is_none() {
+            break;
         }
     }
     Err(Failure::Stopped)

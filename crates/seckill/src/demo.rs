@@ -35,6 +35,8 @@ const FILLED_IN: [(&str, &str); 4] = [
 ];
 /// The ledger's file in the data folder.
 const LEDGER_FILE: &str = "seckill.db";
+/// What operators did, in the data folder.
+const AUDIT_FILE: &str = "audit.jsonl";
 /// The drawn secrets' file in the data folder.
 const SECRETS_FILE: &str = "demo-secrets.env";
 
@@ -64,6 +66,9 @@ pub fn settings(vars: impl IntoIterator<Item = (String, String)>) -> Result<Sett
     if !given("SECKILL_DATABASE_URL") {
         let ledger = format!("sqlite:{}", data.join(LEDGER_FILE).display());
         settings = settings.with("SECKILL_DATABASE_URL", ledger);
+    }
+    if !given("SECKILL_AUDIT_FILE") {
+        settings = settings.with("SECKILL_AUDIT_FILE", data.join(AUDIT_FILE).display().to_string());
     }
     for (name, secret) in kept_secrets(&data.join(SECRETS_FILE))? {
         if !given(&name) {
@@ -191,8 +196,8 @@ fn greet(running: &Running, sale: &SaleId, admin_token: &str, data: &Path) {
                    Authorization: Bearer {admin_token}
     health         http://{admin}/readyz    metrics  http://{admin}/metrics
 
-  Storm it:        cargo run --release -p loadtest -- spike --against http://{public} \\
-                     --admin http://{admin} --admin-token {admin_token}
+  Storm it, from this folder:
+                   cargo run --release -p loadtest -- spike --against http://{public} --admin http://{admin}
 
   Everything is kept in {data}. Ctrl-C finishes what is under way and stops.
 "

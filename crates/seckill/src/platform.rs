@@ -67,7 +67,7 @@ pub async fn start(settings: &Settings, shutdown: CancellationToken) -> Result<R
     let back_office = BackOffice::open()?;
     let opened = services::start(settings, public_address, broker, clock, health, shutdown.clone());
     let services = back_office.run(opened).await?;
-    let deps = gateway::Deps {
+    let deps = gateway::Dependencies {
         stock: services.stock.clone(),
         queue: services.broker.queue.clone(),
         bus: services.broker.bus.clone(),
@@ -75,6 +75,7 @@ pub async fn start(settings: &Settings, shutdown: CancellationToken) -> Result<R
         inventory: services.inventory.clone(),
         order: services.order.clone(),
         notify: Some(services.notify.clone()),
+        captcha: Arc::new(gateway::Digits),
         clock: services.clock.clone(),
         health: services.health.clone(),
         metrics,

@@ -3,6 +3,7 @@
 //! A service is a function of (config, dependencies, listeners, shutdown); this crate holds what those
 //! four are made of, and nothing that only one service needs.
 
+mod backoff;
 mod clock;
 #[cfg(feature = "postgres")]
 pub mod database;
@@ -16,6 +17,7 @@ mod secret;
 pub mod settings;
 pub mod telemetry;
 
+pub use backoff::Backoff;
 pub use clock::SystemClock;
 pub use secret::Secret;
 pub use settings::{Settings, SettingsError};

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{Migrate, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Postgres};
@@ -18,7 +18,8 @@ pub use test_database::TestDatabase;
 
 /// How long a statement may run, in milliseconds.
 const STATEMENT_MS_MAX: u64 = 5_000;
-/// How long a statement may wait for a lock, in milliseconds.
+/// How long a statement may wait for a lock, in milliseconds. One of a migration too: whoever asks for the same table
+/// after it stands behind it, and would wait for as long as the audit goes on that it waits for.
 const LOCK_MS_MAX: u64 = 3_000;
 /// How long a transaction may stand idle, in milliseconds: a process that was stopped inside one holds
 /// its rows no longer than this.
@@ -54,17 +55,12 @@ pub enum OpenError {
 /// What a call does with its connection.
 pub type Work<'c, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>>;
 
-/// Whether a URL names a Postgres database.
-#[must_use]
-pub fn is_postgres(url: &str) -> bool {
-    matches!(url.split_once(':'), Some(("postgres" | "postgresql", _)))
-}
-
 /// Brings the tables up to date and opens a pool of at most `connections`. Any number of replicas may do
 /// so at once: the migrations run one after the other, under an advisory lock.
 ///
 /// # Errors
-/// When the database cannot be reached or migrated.
+/// When the database cannot be reached or migrated. A table that was in use for too long is no reason to give up: what
+/// a migration had begun is undone, and it may be tried again.
 pub async fn open(
     url: &str,
     connections: u32,
@@ -76,6 +72,10 @@ pub async fn open(
     // for another replica's.
     let migrate = async {
         let mut connection = PgConnection::connect_with(&plain).await?;
+        // Before the bound: another replica's migrations may take their time; behind who waits for them stands nobody.
+        // The migrator asks for this lock once more, and has it.
+        Migrate::lock(&mut connection).await?;
+        sqlx::query(LOCK_BOUND).bind(LOCK_MS_MAX.to_string()).execute(&mut connection).await?;
         // `run` would do the same, but hides from the compiler that this future is `Send`.
         migrator.run_direct(None, &mut connection, false).await?;
         connection.close().await?;
@@ -103,6 +103,9 @@ pub async fn pool(url: &str, connections: u32, service: &'static str) -> Result<
         .connect_with(plain(url, service)?.options(session()))
         .await
 }
+
+/// Bounds the session's waits for locks.
+const LOCK_BOUND: &str = "select set_config('lock_timeout', $1, false)";
 
 /// How to connect, without any bounds.
 fn plain(url: &str, service: &'static str) -> Result<PgConnectOptions, sqlx::Error> {

@@ -5,14 +5,15 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{Settings, SettingsError};
 
+/// The lines of operators' acts, as the log filter has it.
+const AUDIT: &str = "audit=info";
+
 /// Starts logging to standard error and collecting metrics, once a process.
 ///
 /// # Errors
 /// When the log filter or format cannot be understood.
 pub fn init(settings: &Settings) -> Result<Metrics, SettingsError> {
-    let filter = settings.required("SECKILL_LOG")?;
-    let filter = EnvFilter::try_new(filter).map_err(|e| SettingsError::bad("SECKILL_LOG", e))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter(settings)?).with_writer(std::io::stderr);
     // A second call in one process (tests) keeps the first subscriber; nothing is lost by that.
     let _ = match settings.required("SECKILL_LOG_FORMAT")? {
         "text" => builder.with_target(false).try_init(),
@@ -25,6 +26,16 @@ pub fn init(settings: &Settings) -> Result<Metrics, SettingsError> {
         }
     };
     Ok(Metrics::install())
+}
+
+fn filter(settings: &Settings) -> Result<EnvFilter, SettingsError> {
+    let bad = |e: &dyn std::fmt::Display| SettingsError::bad("SECKILL_LOG", e);
+    let filter = EnvFilter::try_new(settings.required("SECKILL_LOG")?).map_err(|e| bad(&e))?;
+    // What operators did is recorded somewhere, whatever else is left out.
+    match settings.text("SECKILL_AUDIT_FILE") {
+        Some(_) => Ok(filter),
+        None => Ok(filter.add_directive(AUDIT.parse().map_err(|e| bad(&e))?)),
+    }
 }
 
 /// The process's metrics, for `/metrics`.
@@ -58,5 +69,18 @@ impl Metrics {
     pub fn render(&self) -> String {
         self.0.run_upkeep();
         self.0.render()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_operators_did_is_logged_whatever_the_filter_unless_a_file_has_it() {
+        let settings = Settings::from_vars([("SECKILL_LOG".to_owned(), "warn".to_owned())]).unwrap();
+        assert!(filter(&settings).unwrap().to_string().contains(AUDIT));
+        let kept = settings.with("SECKILL_AUDIT_FILE", "acts.jsonl");
+        assert!(!filter(&kept).unwrap().to_string().contains(AUDIT));
     }
 }

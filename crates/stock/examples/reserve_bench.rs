@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use domain::{BuyerId, Epoch, OrderId, Phase, ReservationId, SaleId, UnixMillis};
 use futures_util::future::try_join_all;
-use stock::{Rebuild, RedisOptions, RedisStock, Reserve, Reserved, StockConfig, StockStore};
+use stock::{Rebuild, RedisOptions, RedisStock, ReserveOutcome, ReserveRequest, StockConfig, StockStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -52,8 +52,8 @@ impl Lot {
         Ok(Self { sale, epoch: Epoch(epoch), expires_at })
     }
 
-    fn request(&self, n: u64) -> Outcome<Reserve> {
-        Ok(Reserve {
+    fn request(&self, n: u64) -> Outcome<ReserveRequest> {
+        Ok(ReserveRequest {
             sale: self.sale.clone(),
             id: ReservationId::first(order(n)),
             buyer: buyer(n)?,
@@ -99,7 +99,7 @@ async fn adapter(store: &Arc<RedisStock>, lot: Lot, calls: u64) -> Outcome<f64> 
                     return Outcome::Ok(());
                 }
                 let answer = store.reserve(&lot.request(n)?).await?;
-                if answer != Reserved::Reserved {
+                if answer != ReserveOutcome::Reserved {
                     return Err(format!("{n}: {answer:?}").into());
                 }
             }

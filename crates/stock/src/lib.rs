@@ -14,7 +14,7 @@ mod redis;
 pub use memory::MemoryStock;
 pub use open::{OpenError, Role, open};
 pub use port::{
-    ClosedBecause, Held, Peek, Rebuild, Released, Reserve, Reserved, SaleView, Snapshot, StockConfig,
-    StockError, StockStore,
+    ClosedReason, Held, Peek, Rebuild, Released, ReserveOutcome, ReserveRequest, SaleView, Snapshot,
+    StockConfig, StockError, StockStore,
 };
 pub use redis::{RedisOptions, RedisStock};

@@ -18,7 +18,7 @@ pub enum StockError {
 
 /// A request to set units aside.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Reserve {
+pub struct ReserveRequest {
     /// The sale.
     pub sale: SaleId,
     /// What they are set aside under. A late reservation is not bound to the sale's window or phase.
@@ -35,7 +35,7 @@ pub struct Reserve {
 
 /// The answer to [`StockStore::reserve`]. The known id comes first: nothing else is looked at then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Reserved {
+pub enum ReserveOutcome {
     /// Set aside now.
     Reserved,
     /// Set aside before, by this very id; its order has no row that the store knows of.
@@ -46,7 +46,7 @@ pub enum Reserved {
     /// The id's order exists.
     Settled,
     /// The id's units were given back: whatever comes of it is in the ledger.
-    Finished,
+    Released,
     /// The id is known with another quantity.
     QuantityMismatch,
     /// The ticket's time is over, by the store's clock.
@@ -63,12 +63,12 @@ pub enum Reserved {
     /// The buyer's live units would exceed the limit.
     LimitReached,
     /// The sale is not selling.
-    Closed(ClosedBecause),
+    Closed(ClosedReason),
 }
 
 /// Why a sale does not sell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ClosedBecause {
+pub enum ClosedReason {
     /// Not open yet.
     NotOpen,
     /// Held by the operator.
@@ -190,7 +190,7 @@ pub struct Rebuild {
 pub trait StockStore: Send + Sync {
     /// Sets units aside, or says why not. One atomic step: known id, ticket's expiry and epoch,
     /// window and phase, the buyer's limit, stock; then the record.
-    async fn reserve(&self, request: &Reserve) -> Result<Reserved, StockError>;
+    async fn reserve(&self, request: &ReserveRequest) -> Result<ReserveOutcome, StockError>;
 
     /// What is known of one reservation.
     async fn peek(&self, sale: &SaleId, id: ReservationId) -> Result<Peek, StockError>;

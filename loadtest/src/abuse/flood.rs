@@ -28,7 +28,7 @@ const BATCH_S_MAX: Duration = Duration::from_secs(20);
 /// # Errors
 /// When the platform does not answer, or there is no secret to mint tokens with.
 pub(crate) async fn run(args: &FloodArgs, clock: &Clock) -> Result<bool, RunError> {
-    let platform = args.target.platform(clock);
+    let platform = args.target.platform(clock)?;
     let mint = platform.mint.clone().ok_or_else(no_secret)?;
     let gate = platform.shopper().gate(&args.sale).await?;
     let buy = gate.buy.ok_or_else(|| closed(&args.sale))?;

@@ -27,7 +27,7 @@ const DIGITS: u8 = 3;
 /// # Errors
 /// When the sale has no buy path, or there is no secret to mint tokens with.
 pub(crate) async fn run(args: &ProbeArgs, clock: &Clock) -> Result<bool, RunError> {
-    let platform = args.target.platform(clock);
+    let platform = args.target.platform(clock)?;
     let mint = platform.mint.clone().ok_or_else(no_secret)?;
     let gate = platform.shopper().gate(&args.sale).await?;
     let buy = gate.buy.ok_or_else(|| closed(&args.sale))?;

@@ -37,7 +37,7 @@ struct Cut {
 /// # Errors
 /// When the platform has no such sale.
 pub(crate) async fn run(args: &SlowArgs, clock: &Clock) -> Result<bool, RunError> {
-    let platform = args.target.platform(clock);
+    let platform = args.target.platform(clock)?;
     let gate = platform.shopper().gate(&args.sale).await?;
     let buy = gate.buy.ok_or_else(|| closed(&args.sale))?;
     let host = &platform.public.authority;

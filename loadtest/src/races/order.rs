@@ -17,6 +17,8 @@ use crate::secret::webhook_signature;
 
 /// Pause between two looks at an order.
 const LOOK_PAUSE_MS: u64 = 100;
+/// Longest time that an event is reported anew: its provider does not give up over an outage.
+const REPORT_S_MAX: u64 = 120;
 /// Looks at an order that stays queued.
 const LOOKS_MAX: u32 = 100;
 /// When after its cancel a ticket is sent again: before its release can have been heard of, and after.
@@ -137,15 +139,24 @@ async fn pay(
     Ok(race)
 }
 
-/// Reports an event until it is answered, as a provider does; whether the answer was 200.
+/// Reports an event until it is answered, as a provider does; whether the answer was 200. After each round of tries it is
+/// signed anew: a signature grows old.
 async fn report(track: &Track, event: &WebhookEvent) -> Result<bool, RunError> {
     let body = serde_json::to_string(event).unwrap_or_default();
-    let signature = webhook_signature(&track.webhook_secret, track.clock.now_ms() / 1000, &body);
-    let call = Call {
-        header: ("seckill-signature", &signature),
-        ..Call::post("/api/v1/payments/webhook", "", &body)
-    };
-    Ok(track.provider.shopper().reply(&call).await?.status == 200)
+    let give_up = Instant::now() + Duration::from_secs(REPORT_S_MAX);
+    loop {
+        let signature = webhook_signature(&track.webhook_secret, track.clock.now_ms() / 1000, &body);
+        let call = Call {
+            header: ("seckill-signature", &signature),
+            ..Call::post("/api/v1/payments/webhook", "", &body)
+        };
+        // A round of tries that had no answer has taken its time.
+        let told = track.provider.shopper().reply(&call).await;
+        let is_answered = told.as_ref().is_ok_and(|reply| !matches!(reply.status, 429 | 503));
+        if is_answered || Instant::now() >= give_up {
+            return Ok(told?.status == 200);
+        }
+    }
 }
 
 async fn cancel(

@@ -20,8 +20,8 @@ const SETTLE_FOR_LESS_MAX: u32 = 3;
 pub(super) async fn play_all(crowd: Arc<Crowd>, pace: Arc<Pace>) {
     let connection = Connection::new(crowd.target.clone());
     let mut player = Player { crowd: &crowd, connection, request: Vec::with_capacity(1024) };
-    while let Some((index, intended)) = pace.next().await {
-        player.play(index, intended).await;
+    while let Some((visitor, intended)) = pace.next().await {
+        player.play(visitor, intended).await;
     }
 }
 
@@ -40,8 +40,9 @@ struct Ended {
 }
 
 impl Player<'_> {
-    async fn play(&mut self, index: u64, intended: Instant) {
+    async fn play(&mut self, visitor: u64, intended: Instant) {
         let crowd = self.crowd;
+        let index = crowd.who(visitor);
         let buyer = crowd.name(index);
         let token = crowd.token(index, &buyer);
         let want = crowd.quantity(index);

@@ -17,6 +17,8 @@ use crate::venue::Venue;
 
 /// Buyers that may log in one by one before a storm; more need a secret to mint tokens with.
 const LOGINS_MAX: u64 = 5000;
+/// Sets the draw of who comes back apart from a buyer's other draws.
+const AGAIN: u64 = 0x49;
 
 #[derive(Debug)]
 enum Tokens {
@@ -40,6 +42,7 @@ pub(super) struct Crowd {
     prefix: String,
     tokens: Tokens,
     quantities: Vec<u32>,
+    again_percent: u8,
     seed: u64,
     ticket_head: Vec<u8>,
     order_head: Vec<u8>,
@@ -78,11 +81,18 @@ impl Crowd {
             prefix,
             tokens,
             quantities: args.quantity.clone(),
+            again_percent: args.again_percent,
             seed: args.target.seed,
             ticket_head: head("tickets", ""),
             order_head: head("orders", "content-type: application/json\r\n"),
             arrived: AtomicU64::new(0),
         })
+    }
+
+    /// The number of the buyer who comes as the visitor with this number: most come once, and some a second time, right
+    /// behind or beside themselves.
+    pub(super) fn who(&self, visitor: u64) -> u64 {
+        who(self.seed, self.again_percent, visitor)
     }
 
     /// The buyer with this number.
@@ -146,6 +156,11 @@ impl Crowd {
     }
 }
 
+fn who(seed: u64, again_percent: u8, visitor: u64) -> u64 {
+    let again = visitor > 0 && Random::of(seed ^ AGAIN, visitor).percent(again_percent);
+    if again { visitor - 1 } else { visitor }
+}
+
 async fn log_in(platform: &Platform, prefix: &str, buyers: u64) -> Result<Vec<String>, RunError> {
     if buyers > LOGINS_MAX {
         return Err(RunError::NeedsSecret(LOGINS_MAX));
@@ -156,4 +171,24 @@ async fn log_in(platform: &Platform, prefix: &str, buyers: u64) -> Result<Vec<St
         tokens.push(shopper.token(&format!("{prefix}{n}")).await?);
     }
     Ok(tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::who;
+
+    #[test]
+    fn some_buyers_come_twice_and_nobody_more_often() {
+        let mut visits: BTreeMap<u64, u32> = BTreeMap::new();
+        for visitor in 0..10_000 {
+            *visits.entry(who(7, 20, visitor)).or_default() += 1;
+        }
+        let twice = visits.values().filter(|n| **n == 2).count();
+        assert!(visits.values().all(|n| *n <= 2));
+        // A fifth of them, less those whose own visit is the second of the buyer before.
+        assert!((1_400..1_800).contains(&twice), "{twice} came twice");
+        assert!((0..100).all(|visitor| who(7, 0, visitor) == visitor));
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use contract::events::SaleNews;
 use domain::SaleState;
 use messaging::{EventBus, QueueError};
+use metrics::Gauge;
 use service_kit::health::Health;
 use service_kit::telemetry::Metrics;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -164,12 +165,13 @@ pub(crate) async fn heal_flags(gateway: Arc<Gateway>) {
             // The look itself does the healing, and a store that does not answer heals nothing.
             let _ = sale.view(&*gateway.stock).await;
         }
-        gateway.measures.sold_out.set(f64::from(u32::try_from(flagged().count()).unwrap_or(u32::MAX)));
+        set(&gateway.measures.sold_out, flagged().count());
     }
 }
 
 /// Lets buyers in from the waiting rooms, for ever.
 pub(crate) async fn let_in(gateway: Arc<Gateway>) {
+    const ROUNDS_PER_SECOND: u64 = 1000 / LET_IN_EVERY_MS;
     let mut ticks = every(LET_IN_EVERY_MS);
     for round in 0_u64.. {
         ticks.tick().await;
@@ -186,14 +188,33 @@ pub(crate) async fn let_in(gateway: Arc<Gateway>) {
             };
             let is_selling = !sale.is_sold_out() && is_open.await;
             entered += sale.room.let_in(rules, is_selling, now);
-            if round % (1000 / LET_IN_EVERY_MS) == 0 {
+            if round % ROUNDS_PER_SECOND == 0 {
                 sale.room.tidy(now);
             }
             waiting += sale.room.waiting();
         }
         gateway.measures.room_entered.increment(entered as u64);
-        gateway.measures.room_waiting.set(f64::from(u32::try_from(waiting).unwrap_or(u32::MAX)));
+        set(&gateway.measures.room_waiting, waiting);
     }
+}
+
+/// A count, as a gauge takes it.
+fn set(gauge: &Gauge, count: usize) {
+    gauge.set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+}
+
+/// Brings the gauges up to date that nobody else sets.
+fn report(gateway: &Gateway) {
+    let measures = &gateway.measures;
+    let limits = measures.limit_keys.iter().zip(&measures.limit_evictions);
+    for ((keys, evictions), (tracked, evicted)) in limits.zip(gateway.limit_maker.keys()) {
+        set(keys, tracked);
+        evictions.absolute(evicted);
+    }
+    let listing = gateway.catalogue.listing();
+    let rooms = listing.sales().iter().map(|sale| sale.bulkhead.room());
+    set(&measures.least_share, rooms.min().unwrap_or(gateway.limits.sale_concurrency_max));
+    set(&measures.streams, gateway.watchers.open());
 }
 
 /// Forgets what has ended, for ever.
@@ -208,17 +229,7 @@ pub(crate) async fn tidy(gateway: Arc<Gateway>, metrics: Metrics) {
             gateway.catalogue.listing().sales().iter().for_each(|sale| sale.recount());
         }
         if round % ROUNDS_PER_SECOND == 0 {
-            let limits = gateway.measures.limit_keys.iter().zip(&gateway.measures.limit_evictions);
-            for ((keys, evictions), (tracked, evicted)) in limits.zip(gateway.limit_maker.keys()) {
-                keys.set(f64::from(u32::try_from(tracked).unwrap_or(u32::MAX)));
-                evictions.absolute(evicted);
-            }
-            let listing = gateway.catalogue.listing();
-            let rooms = listing.sales().iter().map(|sale| sale.bulkhead.room());
-            let least = rooms.min().unwrap_or(gateway.limits.sale_concurrency_max);
-            gateway.measures.least_share.set(f64::from(u32::try_from(least).unwrap_or(u32::MAX)));
-            let streams = u32::try_from(gateway.watchers.open()).unwrap_or(u32::MAX);
-            gateway.measures.streams.set(f64::from(streams));
+            report(&gateway);
             metrics.upkeep();
         }
     }

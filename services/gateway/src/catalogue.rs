@@ -14,7 +14,7 @@ use crate::config::Limits;
 use crate::limits::LimitMaker;
 use crate::sale::Sale;
 
-/// Sales at most; inventory holds the same line far below.
+/// Sales at most; inventory refuses to create that many (10,000).
 const SALES_MAX: usize = 100_000;
 
 /// One state of the catalogue.

@@ -166,6 +166,16 @@ mod tests {
         assert_eq!(shown(limits.address), Some((200, 1)));
     }
 
+    /// All sales of a gateway share the publishes that may await their confirm: a hot one must not have them all.
+    #[test]
+    fn one_sale_leaves_room_for_another() {
+        let defaults = settings(&[]);
+        let awaited = defaults.number("SECKILL_CONFIRM_WINDOW", 1, u64::MAX).unwrap();
+        let of_one_sale = Config::from_settings(&defaults).unwrap().limits.sale_concurrency_max;
+        let of_one_sale = u64::try_from(of_one_sale).unwrap();
+        assert!(2 * of_one_sale <= awaited, "{of_one_sale} of {awaited}");
+    }
+
     #[test]
     fn a_rate_is_off_or_two_positive_numbers_and_a_bad_one_names_its_setting() {
         let off = Config::from_settings(&settings(&[("SECKILL_BUYER_LIMIT", "off")])).unwrap();

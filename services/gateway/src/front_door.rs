@@ -13,14 +13,14 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, header};
 use axum::response::{IntoResponse, Response};
 use contract::Code;
+use contract::api::{BUY_PREFIX, WEBHOOK_PATH};
 use service_kit::http::{Handler, Incoming, X_REQUEST_ID, at_work, is_request_id};
 use tower::ServiceExt;
 
 use crate::cors::Cors;
 use crate::gateway::Gateway;
 use crate::purchase::{self, Caller, Refusal, body};
-use crate::routes::{self, Named, WEBHOOK_PATH};
-use crate::sale::BUY_PREFIX;
+use crate::routes::{self, Named};
 
 /// What answers on the public listener.
 #[derive(Clone)]
@@ -81,6 +81,7 @@ impl Behind {
                 let is_for_people = parts.method == Method::GET && !parts.uri.path().starts_with("/api/");
                 let busy = || self.gateway.pages.busy(&parts.headers, refusal.retry_after_s);
                 let page = is_for_people.then(busy).flatten();
+                self.gateway.measures.browse_refused.increment(1);
                 let mut response = page.unwrap_or_else(|| refusal.into_response());
                 caller.tell(&mut response);
                 return response;

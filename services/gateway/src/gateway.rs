@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::AuditLog;
 use crate::catalogue::Catalogue;
 use crate::config::{Config, Limits};
-use crate::entry::{Digits, Proofs};
+use crate::entry::Proofs;
 use crate::identity::Identity;
 use crate::limits::{KeyedLimit, LimitMaker, Proxies, Standing, address_key, buyer_at_sale_key, buyer_key};
 use crate::measure::Measures;
 use crate::page_cache::{Item, PageCache};
 use crate::pressure::Pressure;
-use crate::purchase::{Accepted, Answer, Caller, Decisions, Flights, Refusal};
+use crate::purchase::{Accepted, Answer, Caller, Decisions, Refusal, SingleFlight};
 use crate::routes::document::Document;
 use crate::sale::{BuyerLimit, Sale};
 use crate::shares::Shares;
@@ -28,7 +28,7 @@ use crate::status::Look;
 use crate::tickets::TicketKeys;
 use crate::upstream::Upstream;
 use crate::watchers::Watchers;
-use crate::{Deps, routes};
+use crate::{Dependencies, routes};
 
 /// How long a ticket is remembered after its end: a retry that was under way still finds it.
 const REMEMBER_SLACK_S: u64 = 15;
@@ -60,9 +60,9 @@ pub(crate) struct Gateway {
     pub(crate) room_streams: Arc<Semaphore>,
     pub(crate) accepted: Accepted,
     /// Purchases at work: for how many units, and how they were answered.
-    pub(crate) flights: Flights<(i64, Answer)>,
+    pub(crate) flights: SingleFlight<(i64, Answer)>,
     /// Orders being looked up.
-    pub(crate) looks: Flights<Look>,
+    pub(crate) looks: SingleFlight<Look>,
     pub(crate) decisions: Decisions,
     pub(crate) pressure: Pressure,
     pub(crate) watchers: Arc<Watchers>,
@@ -81,7 +81,7 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// The state before anything is known.
     #[must_use]
-    pub(crate) fn new(config: &Config, deps: &Deps, stopping: CancellationToken) -> Self {
+    pub(crate) fn new(config: &Config, deps: &Dependencies, stopping: CancellationToken) -> Self {
         let limits = config.limits;
         let identity = Identity::new(&config.jwt_secret);
         let identity = match &config.jwks {
@@ -111,11 +111,11 @@ impl Gateway {
             address_limit: limit_maker.per_address(limits.address),
             limit_maker,
             proxies: config.proxies.clone(),
-            proofs: Proofs::new(Arc::new(Digits)),
+            proofs: Proofs::new(deps.captcha.clone()),
             room_streams: Arc::new(Semaphore::new(limits.streams_max)),
             accepted: Accepted::new(config.ticket_ttl + Duration::from_secs(REMEMBER_SLACK_S)),
-            flights: Flights::default(),
-            looks: Flights::default(),
+            flights: SingleFlight::default(),
+            looks: SingleFlight::default(),
             decisions: Decisions::default(),
             pressure: Pressure::new(lanes, limits.lane_high_water),
             watchers: Arc::new(Watchers::new(limits.streams_max)),
@@ -150,14 +150,14 @@ impl Gateway {
         match self.identity.of(caller.headers, self.clock.now()) {
             Some(buyer) => Ok(buyer),
             None => {
-                self.hold_address_limit(caller)?;
+                self.check_address_limit(caller)?;
                 Err(Refusal::new(Code::Unauthenticated))
             }
         }
     }
 
     /// One request of a stranger at this address.
-    fn hold_address_limit(&self, caller: &Caller<'_>) -> Result<(), Refusal> {
+    fn check_address_limit(&self, caller: &Caller<'_>) -> Result<(), Refusal> {
         let Some(limit) = &self.address_limit else { return Ok(()) };
         let client = self.proxies.client(caller.peer.ip(), caller.headers);
         stood(caller, limit.check(address_key(client)))
@@ -168,7 +168,7 @@ impl Gateway {
     ///
     /// # Errors
     /// 429.
-    pub(crate) fn hold_buyer_limit(
+    pub(crate) fn check_buyer_limit(
         &self,
         caller: &Caller<'_>,
         sale: &Sale,
@@ -188,7 +188,7 @@ impl Gateway {
     ///
     /// # Errors
     /// 429.
-    pub(crate) fn hold_sale_limit(&self, caller: &Caller<'_>, sale: &Sale) -> Result<(), Refusal> {
+    pub(crate) fn check_sale_limit(&self, caller: &Caller<'_>, sale: &Sale) -> Result<(), Refusal> {
         sale.limit.load().check().map_err(|standing| refused(caller, standing))
     }
 
@@ -196,7 +196,7 @@ impl Gateway {
     ///
     /// # Errors
     /// 503, with the time the lane needs to drain.
-    pub(crate) fn hold_high_water(&self, sale: &Sale) -> Result<(), Refusal> {
+    pub(crate) fn check_high_water(&self, sale: &Sale) -> Result<(), Refusal> {
         let full = |retry_after_s| Refusal { retry_after_s, ..Refusal::new(Code::Overloaded) };
         self.pressure.check(sale.lane).map_err(full)
     }

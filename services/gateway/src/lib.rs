@@ -51,7 +51,7 @@ use gateway::Gateway;
 
 /// What the gateway works with.
 #[derive(Clone)]
-pub struct Deps {
+pub struct Dependencies {
     /// Where units are set aside.
     pub stock: Arc<dyn StockStore>,
     /// Where orders go.
@@ -66,6 +66,8 @@ pub struct Deps {
     pub order: HttpClient,
     /// The notify service; only the demo's mailbox asks it.
     pub notify: Option<HttpClient>,
+    /// What a sale with a captcha asks: [`Digits`], or another.
+    pub captcha: Arc<dyn Captcha>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Where it says what it waits for.
@@ -83,8 +85,8 @@ pub struct Listeners {
 }
 
 /// Serves both listeners until `shutdown`, then lets requests under way finish. It serves at once, not
-/// ready, and says in [`Deps::health`] what it waits for.
-pub async fn serve(config: Config, deps: Deps, listeners: Listeners, shutdown: CancellationToken) {
+/// ready, and says in [`Dependencies::health`] what it waits for.
+pub async fn serve(config: Config, deps: Dependencies, listeners: Listeners, shutdown: CancellationToken) {
     let gateway = Arc::new(Gateway::new(&config, &deps, shutdown.clone()));
     for part in [needs::CATALOGUE, needs::STOCK, needs::QUEUE, needs::NEWS] {
         deps.health.needs(part);

@@ -26,7 +26,7 @@ impl Step {
     }
 }
 
-/// The gateway's metrics. A refusal's code names the layer that gave it.
+/// The gateway's metrics.
 pub(crate) struct Measures {
     granted: [Counter; 2],
     refused: [Vec<Counter>; 2],
@@ -34,6 +34,8 @@ pub(crate) struct Measures {
     publish: Histogram,
     /// Orders whose ticket had its reservation already: somebody came again after a break.
     pub continued: Counter,
+    /// Strangers refused by their address' limit, on other ways than to buy.
+    pub browse_refused: Counter,
     /// Messages in each lane, by its number.
     pub lane_depth: Vec<Gauge>,
     /// Open event streams.
@@ -69,6 +71,7 @@ impl Measures {
             reserve: histogram!("gateway_reserve_seconds"),
             publish: histogram!("gateway_publish_seconds"),
             continued: counter!("gateway_orders_continued_total"),
+            browse_refused: counter!("gateway_browse_refused_total"),
             lane_depth: (0..lanes).map(|n| gauge!("gateway_lane_depth", "lane" => n.to_string())).collect(),
             streams: gauge!("gateway_event_streams"),
             limit_keys: [keys("buyer"), keys("address")],

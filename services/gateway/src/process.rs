@@ -10,7 +10,7 @@ use service_kit::lifecycle::Failure;
 use service_kit::{Settings, SystemClock, telemetry};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, Deps, Listeners, serve};
+use crate::{Config, Dependencies, Digits, Listeners, serve};
 
 /// Runs the gateway from its settings until `shutdown`.
 ///
@@ -19,12 +19,12 @@ use crate::{Config, Deps, Listeners, serve};
 pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), Failure> {
     let metrics = telemetry::init(&settings)?;
     let config = Config::from_settings(&settings)?;
-    parts::shared(&settings, "SECKILL_STOCK_URL", "memory:")?;
-    parts::shared(&settings, "SECKILL_QUEUE_URL", "embedded:")?;
-    let inventory = parts::neighbour(&settings, "SECKILL_INVENTORY_URL")?;
-    let order = parts::neighbour(&settings, "SECKILL_ORDER_URL")?;
+    parts::refuse_embedded(&settings, "SECKILL_STOCK_URL", "memory:")?;
+    parts::refuse_embedded(&settings, "SECKILL_QUEUE_URL", "embedded:")?;
+    let inventory = parts::service_client(&settings, "SECKILL_INVENTORY_URL")?;
+    let order = parts::service_client(&settings, "SECKILL_ORDER_URL")?;
     let notify = match settings.text("SECKILL_NOTIFY_URL") {
-        Some(_) => Some(parts::neighbour(&settings, "SECKILL_NOTIFY_URL")?),
+        Some(_) => Some(parts::service_client(&settings, "SECKILL_NOTIFY_URL")?),
         None => None,
     };
     let public = bind("SECKILL_LISTEN", settings.address("SECKILL_LISTEN")?).await?;
@@ -36,7 +36,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     opening.part("the broker", || parts::connected(&broker)).await?;
     let admin = opening.done().await?;
     tracing::info!(public = %address(&public), admin = %address(&admin), "listening");
-    let deps = Deps {
+    let deps = Dependencies {
         stock,
         queue: broker.queue.clone(),
         bus: broker.bus.clone(),
@@ -44,6 +44,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         inventory,
         order,
         notify,
+        captcha: Arc::new(Digits),
         clock,
         health: Health::default(),
         metrics,

@@ -6,7 +6,9 @@ use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use contract::Code;
-use contract::api::{Audit, Mailbox, Order, OrderList, PaymentStarted};
+use contract::api::{
+    Audit, IDEMPOTENCY_KEY_HEADER, Mailbox, Order, OrderList, PaymentStarted, WEBHOOK_SIGNATURE_HEADER,
+};
 use contract::internal::{AUDIT_MS_MAX, Catalogue, CatalogueSale, OnBehalfOf, OrderRow};
 use domain::{BuyerId, OrderId};
 use service_kit::http::{ApiError, ClientError, HttpClient, X_REQUEST_ID};
@@ -20,7 +22,7 @@ const AUDITS_MAX: usize = 2;
 const AUDIT_WAIT: Duration = Duration::from_millis(AUDIT_MS_MAX + 5_000);
 /// What a passed-on request keeps of its header.
 const PASSED_ON: [HeaderName; 4] =
-    [header::CONTENT_TYPE, header::ACCEPT, HeaderName::from_static("idempotency-key"), X_REQUEST_ID];
+    [header::CONTENT_TYPE, header::ACCEPT, HeaderName::from_static(IDEMPOTENCY_KEY_HEADER), X_REQUEST_ID];
 /// What a passed-on answer loses of its header: what belongs to the connection it came by.
 const NOT_PASSED_BACK: [HeaderName; 4] =
     [header::CONNECTION, header::TRANSFER_ENCODING, header::CONTENT_LENGTH, X_REQUEST_ID];
@@ -177,7 +179,7 @@ impl Upstream {
 }
 
 fn is_passed_on(name: &HeaderName) -> bool {
-    PASSED_ON.contains(name) || name.as_str() == "seckill-signature"
+    PASSED_ON.contains(name) || name.as_str() == WEBHOOK_SIGNATURE_HEADER
 }
 
 /// Whether a refusal is about this gateway and not about whoever asked it.

@@ -8,13 +8,21 @@ use domain::{SaleId, UnixMillis};
 use stock::Snapshot;
 use tokio::time::Instant;
 
-use crate::routes::agree;
-
 /// How long both sides must disagree and stand still, in milliseconds. While the broker is there, every bound on an
 /// event's way is shorter.
 const STANDS_STILL_MS: u64 = 60_000;
 /// Looks in which they must, at least: two of them may be long apart.
 const LOOKS_MIN: u32 = 5;
+
+/// Whether both sides of a sale agree, with nothing under way: I3, for this moment.
+pub(crate) fn is_consistent(allocation: &AllocationView, snapshot: &Snapshot) -> bool {
+    let units = u64::from(snapshot.free) + u64::from(snapshot.reserved) + u64::from(snapshot.settled);
+    snapshot.view.epoch == allocation.epoch
+        && snapshot.total == allocation.total
+        && units == u64::from(allocation.total)
+        && snapshot.reserved == 0
+        && snapshot.settled == allocation.counts.taken
+}
 
 /// The sales found disagreeing, until they agree or move.
 #[derive(Default)]
@@ -35,7 +43,7 @@ impl Disagreements {
         allocation: &AllocationView,
         snapshot: &Snapshot,
     ) -> bool {
-        if snapshot.reserved > 0 || agree(allocation, snapshot) {
+        if snapshot.reserved > 0 || is_consistent(allocation, snapshot) {
             self.forget(sale);
             return false;
         }

@@ -3,20 +3,19 @@
 //! Events of a sale whose stock state is lost stay unacknowledged until it is rebuilt; those of other
 //! sales behind them go on, and are acknowledged one by one.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use contract::events::{Event, EventKind, SaleNews};
 use domain::{ReservationId, SaleId};
 use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-use messaging::rabbitmq::PREFETCH_DEFAULT;
+use futures_util::stream::{self, FuturesUnordered};
 use messaging::{Consumer, Delivery, QueueError, Subscription};
 use stock::StockError;
 use tokio_util::sync::CancellationToken;
 
-use crate::keeper::Keeper;
+use crate::inventory::Inventory;
 use crate::sale_store::SaleStoreError;
 
 /// Events taken at once.
@@ -28,28 +27,30 @@ const BATCH_MAX: usize = 64;
 /// Nothing is lost, for they stay in the queue; buyers go on buying what is free. An error in the log says so, and
 /// `seckill_inventory_sales_waited_for` has been above zero for long by then. With a smaller `SECKILL_PREFETCH` the broker
 /// sends no more before it comes to this.
-pub(crate) const HELD_MAX: usize = PREFETCH_DEFAULT as usize;
+pub(crate) const HELD_MAX: usize = 2_000;
+/// Sales whose events are applied at once.
+const SALES_AT_ONCE: usize = 16;
 /// Releases of one event under way at once.
-const RELEASING_MAX: usize = 32;
+pub(crate) const RELEASING_MAX: usize = 32;
 /// How often events that wait for a rebuild are tried again.
 const RETRY_MS: u64 = 100;
 /// Waiting time after the broker failed.
 const RECONNECT_MS: u64 = 250;
 
 /// Consumes the subscription until `shutdown`.
-pub(crate) async fn run(keeper: Arc<Keeper>, shutdown: CancellationToken) {
+pub(crate) async fn run(inventory: Arc<Inventory>, shutdown: CancellationToken) {
     while !shutdown.is_cancelled() {
         let consumer = tokio::select! {
-            consumer = keeper.bus.consume(Subscription::Inventory) => consumer,
+            consumer = inventory.bus.consume(Subscription::Inventory) => consumer,
             () = shutdown.cancelled() => return,
         };
         let failed = match consumer {
-            Ok(consumer) => consume(&keeper, consumer, &shutdown).await,
+            Ok(consumer) => consume(&inventory, consumer, &shutdown).await,
             Err(error) => Err(error),
         };
         if let Err(error) = failed {
             tracing::warn!(%error, "events cannot be consumed; trying again");
-            tokio::time::sleep(Duration::from_millis(RECONNECT_MS)).await;
+            shutdown.run_until_cancelled(tokio::time::sleep(Duration::from_millis(RECONNECT_MS))).await;
         }
     }
 }
@@ -71,14 +72,14 @@ pub(crate) enum Waits {
 }
 
 /// An event not acknowledged yet; `None` once it has been applied.
-type HeldEvent = (u64, Option<Event>);
+pub(crate) type HeldEvent = (u64, Option<Event>);
 
 /// Consumes until `shutdown`, or until the queue fails.
 ///
 /// # Errors
 /// The queue's. What is not acknowledged is delivered again.
 pub(crate) async fn consume(
-    keeper: &Keeper,
+    inventory: &Inventory,
     mut consumer: Box<dyn Consumer>,
     shutdown: &CancellationToken,
 ) -> Result<(), QueueError> {
@@ -99,10 +100,10 @@ pub(crate) async fn consume(
                 for delivery in batch? {
                     take(&mut *consumer, &mut held, delivery).await?;
                 }
-                apply(keeper, held.range_mut(from..), shutdown).await;
+                apply(inventory, held.range_mut(from..), shutdown).await;
             }
             _ = retry.tick(), if !held.is_empty() => {
-                apply(keeper, held.range_mut(..), shutdown).await;
+                apply(inventory, held.range_mut(..), shutdown).await;
             }
         }
         acknowledge(&mut *consumer, &mut held).await?;
@@ -125,26 +126,33 @@ async fn take(
     Ok(())
 }
 
-/// Applies what can be applied now. A sale that cannot be written keeps its events and holds up no other's: after the
-/// first that fails, its others are not tried.
-async fn apply(keeper: &Keeper, events: impl Iterator<Item = &mut HeldEvent>, shutdown: &CancellationToken) {
-    let mut waiting = HashSet::new();
+/// Applies what can be applied now, of several sales at once: one on a node that is silent takes its time for every call,
+/// and must not take it from the others. A sale that cannot be written keeps its events, and after the first that fails,
+/// its others are not tried.
+pub(crate) async fn apply<'a>(
+    inventory: &Inventory,
+    events: impl Iterator<Item = &'a mut HeldEvent>,
+    shutdown: &CancellationToken,
+) {
+    let mut by_sale: BTreeMap<SaleId, Vec<&mut Option<Event>>> = BTreeMap::new();
     for (_, slot) in events {
-        let Some(event) = slot else { continue };
-        if shutdown.is_cancelled() {
-            return;
-        }
-        if waiting.contains(&event.sale) {
-            continue;
-        }
-        match keeper.apply(event).await {
-            Ok(()) => *slot = None,
-            Err(why) => {
-                tracing::debug!(sale = %event.sale, %why, "events wait for the stock store");
-                waiting.insert(event.sale.clone());
-            }
+        if let Some(sale) = slot.as_ref().map(|event| event.sale.clone()) {
+            by_sale.entry(sale).or_default().push(slot);
         }
     }
+    let in_order = |events: Vec<&'a mut Option<Event>>| async move {
+        for slot in events {
+            let Some(event) = slot.as_ref().filter(|_| !shutdown.is_cancelled()) else { return };
+            match inventory.apply(event).await {
+                Ok(()) => *slot = None,
+                Err(why) => {
+                    tracing::debug!(sale = %event.sale, %why, "events wait for the stock store");
+                    return;
+                }
+            }
+        }
+    };
+    stream::iter(by_sale.into_values()).for_each_concurrent(SALES_AT_ONCE, in_order).await;
 }
 
 /// Tells of how many sales events are held, whichever of them were tried last.
@@ -173,7 +181,7 @@ async fn acknowledge(consumer: &mut dyn Consumer, held: &mut VecDeque<HeldEvent>
     Ok(())
 }
 
-impl Keeper {
+impl Inventory {
     /// Applies one event to the stock store.
     ///
     /// # Errors
@@ -205,7 +213,8 @@ impl Keeper {
         let (mut waiting, mut under_way) = (ids.iter(), FuturesUnordered::new());
         let (mut back, mut done) = (None, Ok(()));
         loop {
-            let room = RELEASING_MAX - under_way.len();
+            // After a failure no more are begun: a store that is silent would be waited for with each.
+            let room = if done.is_ok() { RELEASING_MAX - under_way.len() } else { 0 };
             under_way.extend(waiting.by_ref().take(room).map(|id| self.stock.release(sale, *id)));
             match under_way.next().await {
                 Some(Ok(released)) => {
@@ -230,5 +239,18 @@ impl Keeper {
     /// Whether the sale is none of ours, so that its event can be let go.
     async fn is_foreign(&self, sale: &SaleId) -> bool {
         matches!(self.sales.get(sale).await, Err(SaleStoreError::NotFound))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use service_kit::Settings;
+
+    use super::HELD_MAX;
+
+    #[test]
+    fn as_many_events_are_held_as_the_broker_sends_ahead_by_default() {
+        let settings = Settings::from_vars([]).unwrap();
+        assert_eq!(settings.get::<usize>("SECKILL_PREFETCH").unwrap(), HELD_MAX);
     }
 }

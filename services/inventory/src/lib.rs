@@ -6,7 +6,7 @@
 mod config;
 mod disagreements;
 mod events;
-mod keeper;
+mod inventory;
 mod ledger;
 pub mod process;
 mod reconcile;
@@ -29,10 +29,11 @@ use service_kit::http::{
 use service_kit::telemetry::Metrics;
 use stock::StockStore;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
-use keeper::Keeper;
+use inventory::Inventory;
 use sale_store::SaleStore;
 
 /// How often the engines are asked whether they answer, in milliseconds.
@@ -64,7 +65,7 @@ pub struct Listeners {
 
 /// Runs the service until `shutdown`, then finishes what is under way.
 pub async fn serve(config: Config, deps: Dependencies, listeners: Listeners, shutdown: CancellationToken) {
-    let keeper = Arc::new(Keeper {
+    let inventory = Arc::new(Inventory {
         sales: deps.sales,
         stock: deps.stock,
         queue: deps.queue,
@@ -73,9 +74,10 @@ pub async fn serve(config: Config, deps: Dependencies, listeners: Listeners, shu
         clock: deps.clock,
         fence_age: config.fence_age(),
         rebuilding: parking_lot::Mutex::default(),
-        rebuild_slots: tokio::sync::Semaphore::new(recover::REBUILDS_MAX),
+        rebuild_slots: Semaphore::new(recover::REBUILDS_MAX),
+        rebuild_slots_of_the_over: Semaphore::new(recover::REBUILDS_OF_THE_OVER_MAX),
     });
-    let app = routes::App { keeper: keeper.clone() };
+    let app = routes::App { inventory: inventory.clone() };
     let router = routes::router(app)
         .layer(from_fn_with_state(config.internal_token, require_bearer))
         .layer(from_fn_with_state(RequestIds::default(), with_request_id));
@@ -89,14 +91,14 @@ pub async fn serve(config: Config, deps: Dependencies, listeners: Listeners, shu
     tokio::join!(
         serve_http(listeners.internal, router, ServerLimits::default(), shutdown.clone()),
         operators,
-        watch_engines(&keeper, &health, &shutdown),
-        reconcile::run(keeper.clone(), config.reconcile_every, shutdown.clone()),
-        events::run(keeper.clone(), shutdown.clone()),
+        watch_engines(&inventory, &health, &shutdown),
+        reconcile::run(inventory.clone(), config.reconcile_every, shutdown.clone()),
+        events::run(inventory.clone(), shutdown.clone()),
     );
 }
 
 /// Readiness means that stock store, broker and sales answer.
-async fn watch_engines(keeper: &Keeper, health: &Health, shutdown: &CancellationToken) {
+async fn watch_engines(inventory: &Inventory, health: &Health, shutdown: &CancellationToken) {
     const STOCK: &str = "the stock store";
     const QUEUE: &str = "the order queue";
     const SALES: &str = "the sales";
@@ -104,9 +106,9 @@ async fn watch_engines(keeper: &Keeper, health: &Health, shutdown: &Cancellation
         health.needs(part);
     }
     loop {
-        health.answered(STOCK, keeper.stock.ping().await);
-        health.answered(QUEUE, keeper.queue.lane_stats().await);
-        health.answered(SALES, keeper.sales.all().await);
+        health.answered(STOCK, inventory.stock.ping().await);
+        health.answered(QUEUE, inventory.queue.lane_stats().await);
+        health.answered(SALES, inventory.sales.all().await);
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(Duration::from_millis(LOOK_EVERY_MS)) => {}

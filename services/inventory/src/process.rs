@@ -18,9 +18,9 @@ use crate::{Config, Dependencies, Listeners, sale_store, serve};
 pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), Failure> {
     let metrics = telemetry::init(&settings)?;
     let config = Config::from_settings(&settings)?;
-    parts::shared(&settings, "SECKILL_STOCK_URL", "memory:")?;
-    parts::shared(&settings, "SECKILL_QUEUE_URL", "embedded:")?;
-    let order = parts::neighbour(&settings, "SECKILL_ORDER_URL")?;
+    parts::refuse_embedded(&settings, "SECKILL_STOCK_URL", "memory:")?;
+    parts::refuse_embedded(&settings, "SECKILL_QUEUE_URL", "embedded:")?;
+    let order = parts::service_client(&settings, "SECKILL_ORDER_URL")?;
     let internal = bind("SECKILL_LISTEN", settings.address("SECKILL_LISTEN")?).await?;
     let opening = Opening::begin(&settings, &metrics, shutdown.clone()).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);

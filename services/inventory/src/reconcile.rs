@@ -3,27 +3,32 @@
 //! fences, and has lost states, and those that are wrong for good, rebuilt behind a barrier.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use contract::events::Change;
 use contract::lane::{FenceMessage, LaneMessage, lane_of};
 use domain::{ReservationId, SaleId, UnixMillis};
+use futures_util::{StreamExt, stream};
 use messaging::OrderQueue;
-use stock::{Snapshot, StockError};
+use stock::{Held, Snapshot, StockError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::disagreements::Disagreements;
-use crate::keeper::Keeper;
+use crate::disagreements::{Disagreements, is_consistent};
+use crate::inventory::Inventory;
 use crate::recover::Fault;
-use crate::routes::agree;
 use crate::sale_store::SaleRow;
 
 /// Rounds from one comparison of the store's epochs with the ledger's to the next.
 const LEDGER_LOOKS_EVERY: u64 = 8;
+/// Sales looked at in the stock store at once.
+const LOOKS_AT_ONCE: usize = 16;
 /// Fences sent for one sale in one round at most.
 const FENCES_PER_ROUND_MAX: usize = 1_000;
+/// Of them those that await their confirm at once.
+const FENCES_AT_ONCE: usize = 64;
 /// A fence that had no effect is sent again after this long, in milliseconds, or later: when its lane has drained.
 const FENCE_AGAIN_MS: u64 = 10_000;
 /// A lane with so many messages in it has not drained: the fences sent before may be among them.
@@ -91,10 +96,14 @@ impl Fences {
         messages.is_some_and(|messages| *messages < FENCE_AGAIN_LANE_MAX)
     }
 
-    fn was_sent(&mut self, id: ReservationId, lane: usize, now: Instant) {
+    /// One more is in this lane, or will be in a moment.
+    fn goes_down(&mut self, lane: usize) {
         if let Some(messages) = self.lanes.as_mut().and_then(|lanes| lanes.get_mut(lane)) {
             *messages += 1;
         }
+    }
+
+    fn was_sent(&mut self, id: ReservationId, now: Instant) {
         if self.sent.len() < FENCES_REMEMBERED_MAX || self.sent.contains_key(&id) {
             self.sent.insert(id, Fence { sent: now, found: now });
         }
@@ -109,7 +118,7 @@ impl Fences {
 }
 
 /// Reconciles every sale, every `every`, until `shutdown`.
-pub(crate) async fn run(keeper: Arc<Keeper>, every: Duration, shutdown: CancellationToken) {
+pub(crate) async fn run(inventory: Arc<Inventory>, every: Duration, shutdown: CancellationToken) {
     let mut memory = Memory::default();
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -119,12 +128,14 @@ pub(crate) async fn run(keeper: Arc<Keeper>, every: Duration, shutdown: Cancella
             () = shutdown.cancelled() => return,
         }
         memory.rounds += 1;
-        match keeper.sales.all().await {
+        match inventory.sales.all().await {
             Ok(mut sales) => {
-                let now = keeper.clock.now();
+                let now = inventory.clock.now();
                 sales.sort_by_key(|sale| urgency(sale, now));
-                for sale in sales {
-                    keeper.reconcile(sale, &mut memory, &shutdown).await;
+                // Every step is done again by the next round, so that it may be dropped.
+                let round = inventory.reconcile_all(sales, &mut memory, &shutdown);
+                if shutdown.run_until_cancelled(round).await.is_none() {
+                    return;
                 }
             }
             Err(error) => tracing::warn!(%error, "the sales cannot be read"),
@@ -144,19 +155,33 @@ fn urgency(sale: &SaleRow, now: UnixMillis) -> (u8, i64) {
     }
 }
 
-impl Keeper {
-    async fn reconcile(self: &Arc<Self>, sale: SaleRow, memory: &mut Memory, shutdown: &CancellationToken) {
-        match self.stock.snapshot(&sale.id).await {
-            Ok(snapshot) => match self.fault_of(&sale.id, &snapshot, memory).await {
+impl Inventory {
+    /// All sales are looked at first, side by side: a lost one waits for nobody's fences, and for no silent node.
+    async fn reconcile_all(
+        self: &Arc<Self>,
+        sales: Vec<SaleRow>,
+        memory: &mut Memory,
+        shutdown: &CancellationToken,
+    ) {
+        let look = |sale: SaleRow| async move { (self.stock.snapshot(&sale.id).await, sale) };
+        let mut looks = pin!(stream::iter(sales).map(look).buffered(LOOKS_AT_ONCE));
+        let mut in_force = Vec::new();
+        while let Some((seen, sale)) = looks.next().await {
+            match seen {
+                Ok(snapshot) => in_force.push((sale, snapshot)),
+                Err(StockError::UnknownSale(_)) => self.recover_soon(&sale.id, Fault::Lost, shutdown),
+                Err(error) => tracing::warn!(sale = %sale.id, %error, "the stock store does not answer"),
+            }
+        }
+        for (sale, snapshot) in in_force {
+            match self.fault_of(&sale.id, &snapshot, memory).await {
                 Some(fault) => self.recover_soon(&sale.id, fault, shutdown),
                 None => {
                     self.catch_up(&sale, &snapshot).await;
                     self.tell(&sale.id, &snapshot, memory).await;
                     self.fence(&sale.id, &mut memory.fences, Instant::now()).await;
                 }
-            },
-            Err(StockError::UnknownSale(_)) => self.recover_soon(&sale.id, Fault::Lost, shutdown),
-            Err(error) => tracing::warn!(sale = %sale.id, %error, "the stock store does not answer"),
+            }
         }
     }
 
@@ -170,7 +195,9 @@ impl Keeper {
         match self.ledger.allocation(sale).await {
             Ok(Some(allocation)) if allocation.epoch > epoch => Some(Fault::Behind(epoch)),
             // While the broker is away, events wait for it, however long.
-            Ok(Some(allocation)) if agree(&allocation, snapshot) || self.queue.lane_stats().await.is_ok() => {
+            Ok(Some(allocation))
+                if is_consistent(&allocation, snapshot) || self.queue.lane_stats().await.is_ok() =>
+            {
                 let is_for_good = disagreements.is_for_good(sale, &allocation, snapshot);
                 is_for_good.then_some(Fault::Disagrees(epoch))
             }
@@ -210,28 +237,37 @@ impl Keeper {
         let age_ms = i64::try_from(self.fence_age.as_millis()).unwrap_or(i64::MAX);
         let Ok(stale) = self.stock.stale(sale, age_ms, FENCES_PER_ROUND_MAX).await else { return };
         let lane = usize::from(lane_of(sale, self.queue.lanes()));
+        let mut due = Vec::new();
         for held in stale {
             let is_due = match fences.due(held.id, now) {
                 Due::Now => true,
                 Due::OnceDrained => fences.has_drained(&*self.queue, lane).await,
                 Due::Later => false,
             };
-            if !is_due {
-                continue;
+            if is_due {
+                fences.goes_down(lane);
+                due.push(held);
             }
+        }
+        let send = |held: Held| async move {
+            let reservation = held.id;
             let fence = FenceMessage {
-                reservation: held.id,
+                reservation,
                 sale: sale.clone(),
                 buyer: held.buyer,
                 quantity: held.quantity,
                 reserved_at: held.reserved_at,
             };
-            if let Err(error) = self.queue.publish(&LaneMessage::Fence(fence)).await {
+            (reservation, self.queue.publish(&LaneMessage::Fence(fence)).await)
+        };
+        let mut sending = pin!(stream::iter(due).map(send).buffer_unordered(FENCES_AT_ONCE));
+        while let Some((reservation, sent)) = sending.next().await {
+            if let Err(error) = sent {
                 tracing::warn!(%sale, %error, "a fence could not be sent; trying again");
                 return;
             }
             metrics::counter!("seckill_fences_sent_total").increment(1);
-            fences.was_sent(held.id, lane, now);
+            fences.was_sent(reservation, now);
         }
     }
 }
@@ -253,7 +289,7 @@ mod tests {
         let at = |seconds| began + Duration::from_secs(seconds);
         for n in 1..=2 {
             assert_eq!(fences.due(reservation(n), began), Due::Now);
-            fences.was_sent(reservation(n), 0, began);
+            fences.was_sent(reservation(n), began);
         }
         for minute in 1..=10 {
             assert_eq!(fences.due(reservation(1), at(minute * 50)), Due::OnceDrained);
@@ -266,7 +302,7 @@ mod tests {
     fn a_fence_that_cannot_be_remembered_is_not_sent_round_after_round() {
         let (mut fences, now) = (Fences::default(), Instant::now());
         for n in 0..=FENCES_REMEMBERED_MAX {
-            fences.was_sent(reservation(n), 0, now);
+            fences.was_sent(reservation(n), now);
         }
         assert_eq!(fences.sent.len(), FENCES_REMEMBERED_MAX);
         assert_eq!(fences.due(reservation(FENCES_REMEMBERED_MAX), now), Due::OnceDrained);

@@ -5,8 +5,9 @@
 //! the truth, and the store is written from it, under the new epoch.
 //!
 //! The permission to write ([`Rebuild`]) is taken *before* the barrier is sent and the ledger is read: if
-//! the store is lost once more, or somebody else begins, it is void. So a process that stalls anywhere on
-//! the way can do no harm: what it writes belongs to the loss that its own barrier closed.
+//! the store is lost once more, or somebody else begins, it is void. And it counts only if the ledger's epoch has not
+//! risen before it was taken. So a process that stalls anywhere on the way can do no harm: what it writes belongs to the
+//! loss that its own barrier closed.
 //!
 //! Taking it puts a state that is still there out of force. Only when every gateway has noticed, the barrier follows:
 //! an order that was answered 202 is in the lane before it.
@@ -19,15 +20,18 @@ use contract::internal::{AllocationView, STOCK_LOOK_MS_MAX, SnapshotLine};
 use contract::lane::{BarrierMessage, LaneMessage};
 use domain::{Epoch, SaleId};
 use stock::Rebuild;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::keeper::Keeper;
-use crate::routes::agree;
+use crate::disagreements::is_consistent;
+use crate::inventory::Inventory;
 use crate::sale_store::SaleRow;
 
 /// Sales rebuilt at once, by this process. With all of them at once, the one with the crowd would wait for all.
 pub(crate) const REBUILDS_MAX: usize = 4;
+/// And beside them, of sales that are over.
+pub(crate) const REBUILDS_OF_THE_OVER_MAX: usize = 1;
 /// How long a state has been out of force before its barrier is sent: gateways answer 202 by what they saw of it a
 /// moment ago.
 const BARRIER_AFTER_MS: u64 = 2 * STOCK_LOOK_MS_MAX;
@@ -66,21 +70,21 @@ impl Fault {
 
 /// A sale whose stock state this process writes: nobody else here begins to, until it is dropped.
 pub(crate) struct Writing {
-    keeper: Arc<Keeper>,
+    inventory: Arc<Inventory>,
     sale: SaleId,
 }
 
 impl Drop for Writing {
     fn drop(&mut self) {
-        self.keeper.rebuilding.lock().remove(&self.sale);
+        self.inventory.rebuilding.lock().remove(&self.sale);
     }
 }
 
-impl Keeper {
+impl Inventory {
     /// The right to write this sale's stock state; `None` if somebody in this process has it.
     pub(crate) fn writing(self: &Arc<Self>, sale: &SaleId) -> Option<Writing> {
         let is_free = self.rebuilding.lock().insert(sale.clone());
-        is_free.then(|| Writing { keeper: self.clone(), sale: sale.clone() })
+        is_free.then(|| Writing { inventory: self.clone(), sale: sale.clone() })
     }
 
     /// Rebuilds the sale's stock state in the background, unless this process already does.
@@ -89,7 +93,7 @@ impl Keeper {
         let shutdown = shutdown.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = writing.keeper.recover(&writing.sale, fault) => {}
+                () = writing.inventory.recover(&writing.sale, fault) => {}
                 () = shutdown.cancelled() => {}
             }
         });
@@ -101,7 +105,7 @@ impl Keeper {
         let began = Instant::now();
         for attempt in 0_u32.. {
             // Only for the attempt: between two of them others have their turn.
-            let Ok(slot) = self.rebuild_slots.acquire().await else { return };
+            let Ok(slot) = self.slots_for(sale).await.acquire().await else { return };
             if matches!(fault, Fault::Disagrees(_)) && self.agrees_or_moves(sale).await {
                 tracing::info!(%sale, "the stores agree by themselves");
                 return;
@@ -122,11 +126,22 @@ impl Keeper {
         }
     }
 
+    /// Where the sale waits for its turn. **One that is over never stands in line before one that sells**: there may be
+    /// thousands of them.
+    async fn slots_for(&self, sale: &SaleId) -> &Semaphore {
+        match self.sales.get(sale).await {
+            Ok(row) if row.is_over(self.clock.now()) => &self.rebuild_slots_of_the_over,
+            _ => &self.rebuild_slots,
+        }
+    }
+
     /// Whether a disagreement is over: an event was merely very late. While the sale's state is out of force, it is not.
     async fn agrees_or_moves(&self, sale: &SaleId) -> bool {
         let (allocation, snapshot) = tokio::join!(self.ledger.allocation(sale), self.stock.snapshot(sale));
         match (allocation, snapshot) {
-            (Ok(Some(allocation)), Ok(snapshot)) => snapshot.reserved > 0 || agree(&allocation, &snapshot),
+            (Ok(Some(allocation)), Ok(snapshot)) => {
+                snapshot.reserved > 0 || is_consistent(&allocation, &snapshot)
+            }
             _ => false,
         }
     }
@@ -145,7 +160,7 @@ impl Keeper {
         }
     }
 
-    async fn try_recover(&self, sale: &SaleId, fault: Fault) -> Result<Epoch, String> {
+    pub(crate) async fn try_recover(&self, sale: &SaleId, fault: Fault) -> Result<Epoch, String> {
         let row = self.sales.get(sale).await.map_err(|e| e.to_string())?;
         // Also creates the allocation of a sale whose creation was cut short.
         let allocation = self.ledger.put(&row).await.map_err(|e| e.to_string())?;
@@ -161,6 +176,12 @@ impl Keeper {
         let rebuild = permission(sale, Epoch(allocation.epoch.0 + 1))?;
         if !self.stock.rebuild_begin(&rebuild).await.map_err(|e| e.to_string())? {
             return self.written_by_another(&rebuild).await;
+        }
+        // **The permission must be older than the epoch it is for**: otherwise a state of that epoch may have sold and been
+        // lost meanwhile, and no barrier of this rebuild would stand behind its orders.
+        let now = self.ledger.allocation(sale).await.map_err(|e| e.to_string())?;
+        if now.is_none_or(|now| now.epoch >= rebuild.epoch) {
+            return Err(overtaken(&rebuild));
         }
         let lost = Change { epoch: allocation.epoch.0, n: u64::MAX };
         self.broadcast(sale, lost, SaleNews::Rebuilding).await;

@@ -1,6 +1,7 @@
 //! Inventory's parts at work on a real stock store and a real queue, with a ledger played by the test.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
@@ -20,21 +21,24 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use service_kit::http::{HttpClient, ServerLimits, serve};
-use stock::{MemoryStock, Peek, Reserve, Reserved, StockError, StockStore};
+use stock::{MemoryStock, Peek, ReserveOutcome, ReserveRequest, StockError, StockStore};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::events::Waits;
-use crate::keeper::Keeper;
+use crate::inventory::Inventory;
 use crate::ledger::Ledger;
-use crate::recover::{Fault, REBUILDS_MAX};
+use crate::recover::{Fault, REBUILDS_MAX, REBUILDS_OF_THE_OVER_MAX};
 use crate::routes;
 use crate::sale_store;
 
 mod away;
 mod fences;
 mod held;
+mod ledger;
+mod silence;
+mod turns;
 
 const NOW: UnixMillis = UnixMillis(1_790_000_000_000);
 
@@ -51,6 +55,12 @@ impl Clock for Stands {
 struct Played {
     allocation: Mutex<Option<AllocationView>>,
     live: Mutex<Vec<LiveOrder>>,
+    /// Whether it takes no total just now.
+    is_away: AtomicBool,
+    /// Whether its snapshots end behind their head.
+    breaks_off: AtomicBool,
+    /// Whether its epoch rises right after it has answered what it is at.
+    rises: AtomicBool,
 }
 
 impl Played {
@@ -74,7 +84,10 @@ async fn take(
     State(played): State<Arc<Played>>,
     axum::extract::Path(sale): axum::extract::Path<String>,
     Json(put): Json<PutAllocation>,
-) -> Json<AllocationView> {
+) -> Result<Json<AllocationView>, StatusCode> {
+    if played.is_away.load(Ordering::SeqCst) {
+        return Err(StatusCode::SERVICE_UNAVAILABLE);
+    }
     let mut allocation = played.allocation.lock();
     let made = || AllocationView {
         sale: sale.parse().unwrap(),
@@ -83,7 +96,16 @@ async fn take(
         epoch: Epoch(1),
         counts: OrderCounts::default(),
     };
-    Json(allocation.get_or_insert_with(made).clone())
+    let allocation = allocation.get_or_insert_with(made);
+    if put.total_version > allocation.total_version {
+        allocation.total = allocation.total.max(put.total);
+        allocation.total_version = put.total_version;
+    }
+    let answer = allocation.clone();
+    if played.rises.swap(false, Ordering::SeqCst) {
+        allocation.epoch.0 += 1;
+    }
+    Ok(Json(answer))
 }
 
 async fn show(State(played): State<Arc<Played>>) -> Json<AllocationView> {
@@ -99,11 +121,12 @@ async fn snapshot(State(played): State<Arc<Played>>) -> String {
         SnapshotLine::Live(live),
         SnapshotLine::End,
     ];
-    lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect()
+    let sent = if played.breaks_off.load(Ordering::SeqCst) { 1 } else { lines.len() };
+    lines[..sent].iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect()
 }
 
 struct Stage {
-    keeper: Arc<Keeper>,
+    inventory: Arc<Inventory>,
     stock: Arc<MemoryStock>,
     broker: Arc<EmbeddedBroker>,
     ledger: Arc<Played>,
@@ -128,7 +151,7 @@ impl Stage {
         let queue = folder.path().join("queue.db");
         let broker = EmbeddedBroker::open(&queue, options, clock.clone()).await.unwrap();
         let (stock, ledger) = (Arc::new(MemoryStock::new(clock.clone())), Arc::<Played>::default());
-        let keeper = Arc::new(Keeper {
+        let inventory = Arc::new(Inventory {
             sales: sale_store::open(&file, clock.clone()).await.unwrap(),
             stock: stock.clone(),
             queue: broker.clone(),
@@ -138,9 +161,10 @@ impl Stage {
             fence_age: Duration::from_secs(60),
             rebuilding: Mutex::default(),
             rebuild_slots: tokio::sync::Semaphore::new(REBUILDS_MAX),
+            rebuild_slots_of_the_over: tokio::sync::Semaphore::new(REBUILDS_OF_THE_OVER_MAX),
         });
         let sale = "lamp".parse().unwrap();
-        let stage = Self { keeper, stock, broker, ledger, sale, shutdown, _folder: folder };
+        let stage = Self { inventory, stock, broker, ledger, sale, shutdown, _folder: folder };
         assert_eq!(stage.create().await, StatusCode::CREATED);
         stage
     }
@@ -153,7 +177,7 @@ impl Stage {
             .header("idempotency-key", "once")
             .body(axum::body::Body::from(serde_json::to_vec(body).unwrap()))
             .unwrap();
-        let router = routes::router(routes::App { keeper: self.keeper.clone() });
+        let router = routes::router(routes::App { inventory: self.inventory.clone() });
         let answer = router.oneshot(request).await.unwrap();
         let status = answer.status();
         (status, answer.into_body().collect().await.unwrap().to_bytes().to_vec())
@@ -184,8 +208,8 @@ impl Stage {
         self.stock.view(&self.sale).await.map(|view| view.epoch.0)
     }
 
-    async fn reserve(&self, n: u8, buyer: &str) -> Reserved {
-        let request = Reserve {
+    async fn reserve(&self, n: u8, buyer: &str) -> ReserveOutcome {
+        let request = ReserveRequest {
             sale: self.sale.clone(),
             id: first(n),
             buyer: buyer.parse().unwrap(),
@@ -242,7 +266,7 @@ fn told(stage: &Stage, kind: EventKind, epoch: u64, n: u8, buyer: &str) -> Event
 #[tokio::test]
 async fn a_sale_that_another_replica_has_rebuilt_meanwhile_is_left_as_it_is() {
     let stage = Stage::open().await;
-    stage.keeper.recover(&stage.sale, Fault::Lost).await;
+    stage.inventory.recover(&stage.sale, Fault::Lost).await;
     assert_eq!((stage.epoch().await, stage.in_lane().await), (Ok(1), 0), "no barrier, no new epoch");
 }
 
@@ -251,7 +275,7 @@ async fn a_state_that_is_wrong_is_written_afresh_behind_a_barrier() {
     let stage = Stage::open().await;
     stage.ledger.live.lock().push(live(1, "ann"));
     stage.play_consumer(2);
-    stage.keeper.recover(&stage.sale, Fault::Behind(Epoch(1))).await;
+    stage.inventory.recover(&stage.sale, Fault::Behind(Epoch(1))).await;
     assert_eq!(stage.epoch().await, Ok(2));
     let counts = stage.stock.snapshot(&stage.sale).await.unwrap();
     assert_eq!((counts.free, counts.settled), (4, 1));
@@ -261,7 +285,7 @@ async fn a_state_that_is_wrong_is_written_afresh_behind_a_barrier() {
 async fn a_state_is_out_of_force_before_its_barrier_is_sent() {
     let stage = Stage::open().await;
     let began = Instant::now();
-    stage.keeper.recover_soon(&stage.sale, Fault::Behind(Epoch(1)), &stage.shutdown);
+    stage.inventory.recover_soon(&stage.sale, Fault::Behind(Epoch(1)), &stage.shutdown);
     let mut consumer = stage.broker.consume(0).await.unwrap();
     assert_eq!(consumer.next_batch(1).await.unwrap().len(), 1, "the barrier");
     // Gateways answer 202 by what they saw of the state so long ago: nothing else may be behind the barrier.
@@ -272,33 +296,33 @@ async fn a_state_is_out_of_force_before_its_barrier_is_sent() {
 #[tokio::test]
 async fn stores_that_agree_again_by_themselves_are_not_rebuilt() {
     let stage = Stage::open().await;
-    assert_eq!(stage.reserve(1, "ann").await, Reserved::Reserved);
-    stage.keeper.apply(&told(&stage, EventKind::OrderPlaced, 1, 1, "ann")).await.unwrap();
-    stage.keeper.apply(&told(&stage, EventKind::OrderCancelled, 1, 1, "ann")).await.unwrap();
-    stage.keeper.recover(&stage.sale, Fault::Disagrees(Epoch(1))).await;
+    assert_eq!(stage.reserve(1, "ann").await, ReserveOutcome::Reserved);
+    stage.inventory.apply(&told(&stage, EventKind::OrderPlaced, 1, 1, "ann")).await.unwrap();
+    stage.inventory.apply(&told(&stage, EventKind::OrderCancelled, 1, 1, "ann")).await.unwrap();
+    stage.inventory.recover(&stage.sale, Fault::Disagrees(Epoch(1))).await;
     assert_eq!((stage.epoch().await, stage.in_lane().await), (Ok(1), 0), "the release was merely late");
     // The control: one that never comes.
     stage.ledger.allocation.lock().as_mut().unwrap().counts.taken = 1;
     stage.ledger.live.lock().push(live(2, "bob"));
     stage.play_consumer(2);
-    stage.keeper.recover(&stage.sale, Fault::Disagrees(Epoch(1))).await;
+    stage.inventory.recover(&stage.sale, Fault::Disagrees(Epoch(1))).await;
     assert_eq!(stage.epoch().await, Ok(2));
 }
 
 #[tokio::test]
 async fn a_release_waits_for_the_state_that_is_being_written() {
     let stage = Stage::open().await;
-    assert_eq!(stage.reserve(1, "ann").await, Reserved::Reserved);
-    stage.keeper.apply(&told(&stage, EventKind::OrderPlaced, 1, 1, "ann")).await.unwrap();
+    assert_eq!(stage.reserve(1, "ann").await, ReserveOutcome::Reserved);
+    stage.inventory.apply(&told(&stage, EventKind::OrderPlaced, 1, 1, "ann")).await.unwrap();
     // The barrier was reached and the ledger was read, with ann's order in it; then it expired.
     stage.ledger.live.lock().push(live(1, "ann"));
     let expired = told(&stage, EventKind::OrderExpired, 2, 1, "ann");
-    let waits = stage.keeper.apply(&expired).await;
+    let waits = stage.inventory.apply(&expired).await;
     assert!(matches!(waits, Err(Waits::Rebuild { in_force: 1, of: 2 })), "{waits:?}");
     stage.play_consumer(2);
-    stage.keeper.recover(&stage.sale, Fault::Behind(Epoch(1))).await;
+    stage.inventory.recover(&stage.sale, Fault::Behind(Epoch(1))).await;
     assert!(matches!(stage.stock.peek(&stage.sale, first(1)).await, Ok(Peek::Settled(_))));
-    stage.keeper.apply(&expired).await.unwrap();
+    stage.inventory.apply(&expired).await.unwrap();
     assert_eq!(stage.stock.snapshot(&stage.sale).await.unwrap().free, 5, "the unit is back");
 }
 
@@ -317,8 +341,8 @@ async fn a_creation_that_is_repeated_writes_no_stock_again() {
 #[tokio::test]
 async fn a_late_payment_finds_the_unit_that_its_own_order_held() {
     let stage = Stage::open().await;
-    assert_eq!(stage.reserve(1, "ann").await, Reserved::Reserved);
-    stage.keeper.apply(&told(&stage, EventKind::OrderPlaced, 1, 1, "ann")).await.unwrap();
+    assert_eq!(stage.reserve(1, "ann").await, ReserveOutcome::Reserved);
+    stage.inventory.apply(&told(&stage, EventKind::OrderPlaced, 1, 1, "ann")).await.unwrap();
     // Expired in the ledger; the event that says so is still on its way. Ann may hold one unit.
     let wanted = LateReservation {
         order_id: id(1),
@@ -328,7 +352,7 @@ async fn a_late_payment_finds_the_unit_that_its_own_order_held() {
     };
     let outcome: LateOutcome = stage.call("/internal/v1/late-reservations", &wanted).await;
     assert_eq!(outcome, LateOutcome::Reserved { epoch: Epoch(1) });
-    stage.keeper.apply(&told(&stage, EventKind::OrderExpired, 1, 1, "ann")).await.unwrap();
+    stage.inventory.apply(&told(&stage, EventKind::OrderExpired, 1, 1, "ann")).await.unwrap();
     let counts = stage.stock.snapshot(&stage.sale).await.unwrap();
     assert_eq!((counts.free, counts.reserved, counts.settled), (4, 1, 0), "one unit, held once");
 }

@@ -2,6 +2,7 @@
 //! delivers its own. What a notice says is decided in `compose`; where it goes, in `mailbox`.
 
 mod compose;
+mod config;
 pub mod mailbox;
 pub mod process;
 mod routes;
@@ -15,28 +16,11 @@ use messaging::EventBus;
 use service_kit::health::{self, Health};
 use service_kit::http::{RequestIds, ServerLimits, require_bearer, serve as serve_http, with_request_id};
 use service_kit::telemetry::Metrics;
-use service_kit::{Secret, Settings, SettingsError};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use config::Config;
 use mailbox::Mailbox;
-
-/// What notify is told at start.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Other services show this.
-    pub internal_token: Secret,
-}
-
-impl Config {
-    /// Reads the settings.
-    ///
-    /// # Errors
-    /// The first setting that is missing or bad.
-    pub fn from_settings(settings: &Settings) -> Result<Self, SettingsError> {
-        Ok(Self { internal_token: settings.secret("SECKILL_INTERNAL_TOKEN")? })
-    }
-}
 
 /// What notify works with.
 pub struct Dependencies {

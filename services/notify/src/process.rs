@@ -7,6 +7,7 @@ use parts::Opening;
 use service_kit::http::bind;
 use service_kit::lifecycle::Failure;
 use service_kit::{Settings, SystemClock, telemetry};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Config, Dependencies, Listeners, mailbox, serve};
@@ -18,7 +19,7 @@ use crate::{Config, Dependencies, Listeners, mailbox, serve};
 pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), Failure> {
     let metrics = telemetry::init(&settings)?;
     let config = Config::from_settings(&settings)?;
-    parts::shared(&settings, "SECKILL_QUEUE_URL", "embedded:")?;
+    parts::refuse_embedded(&settings, "SECKILL_QUEUE_URL", "embedded:")?;
     let internal = bind("SECKILL_LISTEN", settings.address("SECKILL_LISTEN")?).await?;
     let opening = Opening::begin(&settings, &metrics, shutdown.clone()).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -28,9 +29,13 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let broker = parts::broker(&settings, clock.clone()).await?;
     opening.part("the broker", || parts::connected(&broker)).await?;
     let operators = opening.done().await?;
+    tracing::info!(internal = %address(&internal), admin = %address(&operators), "listening");
     let deps = Dependencies { bus: broker.bus.clone(), mailbox };
     let listeners = Listeners { internal, operators: Some((operators, metrics)) };
-    tracing::info!("notify serves");
     serve(config, deps, listeners, shutdown).await;
     broker.close().await.map_err(Failure::failed)
+}
+
+fn address(listener: &TcpListener) -> String {
+    listener.local_addr().map_or_else(|e| e.to_string(), |a| a.to_string())
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use contract::api::WEBHOOK_PATH;
 use service_kit::{Secret, Settings, SettingsError};
 
 /// What the order service is told at start.
@@ -22,9 +23,6 @@ pub struct Config {
     /// Whether it is known that no money moves.
     pub demo: bool,
 }
-
-/// The webhook's path on the public listener; the internal one serves it too.
-pub(crate) const WEBHOOK_PATH: &str = "/api/v1/payments/webhook";
 
 impl Config {
     /// Reads the settings.

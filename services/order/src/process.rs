@@ -20,8 +20,8 @@ use crate::{Config, Dependencies, HttpLateStock, Listeners, order_store, serve};
 pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), Failure> {
     let metrics = telemetry::init(&settings)?;
     let config = Config::from_settings(&settings)?;
-    parts::shared(&settings, "SECKILL_QUEUE_URL", "embedded:")?;
-    let inventory = parts::neighbour(&settings, "SECKILL_INVENTORY_URL")?;
+    parts::refuse_embedded(&settings, "SECKILL_QUEUE_URL", "embedded:")?;
+    let inventory = parts::service_client(&settings, "SECKILL_INVENTORY_URL")?;
     let internal = bind("SECKILL_LISTEN", settings.address("SECKILL_LISTEN")?).await?;
     let opening = Opening::begin(&settings, &metrics, shutdown.clone()).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);

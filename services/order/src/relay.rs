@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use messaging::EventBus;
+use service_kit::Backoff;
 use tokio_util::sync::CancellationToken;
 
 use crate::order_store::{OrderStore, OutboxRow, StoreError};
@@ -21,15 +22,15 @@ const RETRY_MS_MAX: u64 = 2_000;
 
 /// Relays until `shutdown`. What is left stays in the outbox.
 pub(crate) async fn run(store: Arc<dyn OrderStore>, bus: Arc<dyn EventBus>, shutdown: CancellationToken) {
-    let mut retry = RETRY_MS;
+    let mut backoff = Backoff::new(RETRY_MS, RETRY_MS_MAX);
     while !shutdown.is_cancelled() {
-        let wait = match round(&*store, &*bus).await {
+        let why = match round(&*store, &*bus).await {
             Ok(Round::More) => {
-                retry = RETRY_MS;
+                backoff.reset();
                 continue;
             }
             Ok(Round::Empty) => {
-                retry = RETRY_MS;
+                backoff.reset();
                 tokio::select! {
                     () = shutdown.cancelled() => return,
                     () = store.outbox_grew() => continue,
@@ -39,12 +40,8 @@ pub(crate) async fn run(store: Arc<dyn OrderStore>, bus: Arc<dyn EventBus>, shut
             Ok(Round::Refused(why)) => why,
             Err(error) => error.to_string(),
         };
-        tracing::warn!(why = wait, "events wait in the outbox");
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(Duration::from_millis(retry)) => {}
-        }
-        retry = (retry * 2).min(RETRY_MS_MAX);
+        tracing::warn!(why, "events wait in the outbox");
+        backoff.wait(&shutdown).await;
     }
 }
 

@@ -5,8 +5,6 @@ use hmac::{Hmac, KeyInit, Mac};
 use service_kit::Secret;
 use sha2::Sha256;
 
-/// The header that carries it.
-pub(crate) const SIGNATURE: &str = "seckill-signature";
 /// How far the signature's time may be from now, either way, in seconds.
 const TOLERANCE_S: i64 = 300;
 

@@ -1,8 +1,8 @@
 //! Every fault, with what is expected. `docs/faults.md` puts beside it what was measured.
 
 use super::evidence::Effect::{
-    Broken, Busy, ClosedSale, Continued, DeadLetter, Fenced, LedgerAway, Redelivered, Rejected,
-    TroubledPublish,
+    Broken, Busy, ClosedSale, Continued, DeadLetter, Fenced, KnownId, LedgerAway, Redelivered,
+    RefusedPublish, Rejected, TroubledPublish, UnknownPublish,
 };
 use super::{Fault, engines, high_availability, messages, network, payments, services};
 use crate::stack::Shape;
@@ -56,9 +56,10 @@ const A_STORM: Fault = Fault {
     effects: &[],
     shape: plain,
     stock: PLENTY,
-    storm_s: 7,
+    storm_s: 12,
     patience_s: PATIENCE_S,
     pause_ms_max: Some(5_000),
+    goes_on: true,
     may_reject: false,
     short: false,
     inject: |_| Ok(()),
@@ -71,7 +72,6 @@ const OF_SERVICES: &[Fault] = &[
         expected: "buyers go on with the same tickets at the other; the ledger knows what it saw before",
         effects: &[Broken, Continued],
         shape: two_gateways,
-        storm_s: 5,
         short: true,
         inject: services::gateway_killed,
         ..A_STORM
@@ -81,7 +81,6 @@ const OF_SERVICES: &[Fault] = &[
         injects: "the gateway is killed, and no buyer whose request it held ever comes back",
         expected: "what was reserved and never published is fenced, and is for sale again",
         effects: &[Broken, Fenced],
-        storm_s: 5,
         patience_s: 0,
         inject: services::gateway_killed,
         ..A_STORM
@@ -89,7 +88,7 @@ const OF_SERVICES: &[Fault] = &[
     Fault {
         name: "gateway-paused",
         injects: "one of two gateways stands still for 30 s, longer than the fence age; its buyers do not come back",
-        expected: "its reservations are fenced; what it publishes on waking meets its fence",
+        expected: "its reservations are fenced and for sale again; what it still publishes on waking, if anything, meets its fence",
         effects: &[Fenced],
         shape: two_gateways,
         storm_s: 40,
@@ -103,7 +102,6 @@ const OF_SERVICES: &[Fault] = &[
         injects: "the order service is killed with messages unacknowledged",
         expected: "they are delivered again; those committed already are known by their id",
         effects: &[Redelivered],
-        storm_s: 5,
         short: true,
         inject: services::order_killed,
         ..A_STORM
@@ -113,7 +111,7 @@ const OF_SERVICES: &[Fault] = &[
         injects: "the order service is killed five times, between publishing an event and marking it too",
         expected: "events come again; settle and release by order id do nothing twice",
         effects: &[Redelivered],
-        storm_s: 14,
+        storm_s: 24,
         inject: services::order_killed_repeatedly,
         ..A_STORM
     },
@@ -124,6 +122,7 @@ const OF_SERVICES: &[Fault] = &[
         effects: &[Fenced],
         storm_s: 20,
         pause_ms_max: None,
+        goes_on: false,
         inject: services::order_paused,
         ..A_STORM
     },
@@ -133,27 +132,26 @@ const OF_SERVICES: &[Fault] = &[
         expected: "the other takes over its lanes; on waking it finds its ids known",
         effects: &[Redelivered],
         shape: impatient_broker,
-        storm_s: 32,
+        storm_s: 34,
         pause_ms_max: None,
         inject: services::order_paused,
         ..A_STORM
     },
     Fault {
         name: "inventory-killed",
-        injects: "inventory is killed",
-        expected: "selling goes on without it; events wait and are settled on its return",
+        injects: "inventory is killed with events unacknowledged",
+        expected: "selling goes on without it; events wait or come again, and are settled on its return",
         effects: &[Redelivered],
-        storm_s: 5,
         inject: services::inventory_killed,
         ..A_STORM
     },
     Fault {
         name: "one-of-each-killed",
         injects: "of two gateways, two inventories and two order services, one each is killed",
-        expected: "the others carry on; two timeout jobs and two reconcilers do no harm",
-        effects: &[Broken, Redelivered],
+        expected: "the others carry on with the same tickets; two reconcilers do no harm",
+        effects: &[Broken, Continued],
         shape: two_of_each,
-        storm_s: 12,
+        storm_s: 16,
         inject: services::one_of_each_killed,
         ..A_STORM
     },
@@ -162,7 +160,7 @@ const OF_SERVICES: &[Fault] = &[
         injects: "every service in turn is asked to stop and started again, two of each",
         expected: "each finishes what is under way; nothing is lost",
         shape: two_of_each,
-        storm_s: 25,
+        storm_s: 40,
         inject: services::rolling_restart,
         ..A_STORM
     },
@@ -171,6 +169,7 @@ const OF_SERVICES: &[Fault] = &[
         injects: "all services are killed at once and come back in any order",
         expected: "selling again when the last is back; unacknowledged messages come again",
         effects: &[Broken, Redelivered],
+        storm_s: 16,
         pause_ms_max: None,
         short: true,
         inject: services::services_killed,
@@ -181,7 +180,7 @@ const OF_SERVICES: &[Fault] = &[
         injects: "all services and engines are killed at once and come back in any order",
         expected: "what was accepted is on the broker's disk; the stock is rebuilt from the ledger",
         effects: &[Broken, ClosedSale],
-        storm_s: 30,
+        storm_s: 40,
         pause_ms_max: None,
         inject: services::everything_killed,
         ..A_STORM
@@ -213,7 +212,7 @@ const OF_THE_STOCK_STORE: &[Fault] = &[
         expected: "the barrier waits behind the backlog: the rebuilt stock counts every order in it",
         effects: &[ClosedSale],
         shape: proxied,
-        storm_s: 12,
+        storm_s: 16,
         pause_ms_max: Some(10_000),
         inject: network::lost_behind_backlog,
         ..A_STORM
@@ -223,7 +222,7 @@ const OF_THE_STOCK_STORE: &[Fault] = &[
         injects: "Redis stands still for 5 s",
         expected: "503 meanwhile, at once; the same tickets go on afterwards",
         effects: &[Busy],
-        storm_s: 12,
+        storm_s: 16,
         pause_ms_max: Some(10_000),
         inject: engines::redis_paused,
         ..A_STORM
@@ -253,9 +252,10 @@ const OF_THE_STOCK_STORE: &[Fault] = &[
         expected: "the ledger sells its total and no unit more; the sale's keys deleted, both stores agree again",
         effects: &[Rejected, ClosedSale],
         stock: 8_000,
-        storm_s: 12,
+        storm_s: 20,
         pause_ms_max: None,
         may_reject: true,
+        goes_on: false,
         inject: engines::stock_overstated,
         ..A_STORM
     },
@@ -274,7 +274,7 @@ const OF_THE_BROKER: &[Fault] = &[
         name: "rabbitmq-killed",
         injects: "RabbitMQ is killed and restarted, between publish and confirm for some",
         expected: "503 without a confirm, the ticket holds; all services come back by themselves",
-        effects: &[TroubledPublish],
+        effects: &[UnknownPublish],
         storm_s: 30,
         pause_ms_max: None,
         short: true,
@@ -285,7 +285,7 @@ const OF_THE_BROKER: &[Fault] = &[
         name: "rabbitmq-cut-off",
         injects: "no service reaches RabbitMQ for 3 s",
         expected: "503 meanwhile; the outbox keeps what it has to tell",
-        effects: &[TroubledPublish],
+        effects: &[UnknownPublish],
         shape: proxied,
         storm_s: 14,
         pause_ms_max: Some(10_000),
@@ -296,7 +296,7 @@ const OF_THE_BROKER: &[Fault] = &[
         name: "confirms-lost",
         injects: "for 4 s nothing that the broker says reaches the gateways",
         expected: "published once more with the same id, then 503; the ledger knows the id",
-        effects: &[TroubledPublish, Redelivered],
+        effects: &[UnknownPublish, KnownId],
         shape: proxied,
         storm_s: 14,
         pause_ms_max: None,
@@ -308,9 +308,9 @@ const OF_THE_BROKER: &[Fault] = &[
         name: "orders-late",
         injects: "what gateways publish is held up for 4 s; FLUSHALL, and the stock is rebuilt meanwhile",
         expected: "what arrives behind the barrier is of an older epoch, and rejected; nobody was told 202",
-        effects: &[TroubledPublish, ClosedSale, Rejected],
+        effects: &[UnknownPublish, ClosedSale, Rejected],
         shape: proxied,
-        storm_s: 12,
+        storm_s: 18,
         pause_ms_max: None,
         inject: network::orders_late,
         ..A_STORM
@@ -319,7 +319,7 @@ const OF_THE_BROKER: &[Fault] = &[
         name: "half-open",
         injects: "connections of gateway and order service to the broker die in silence",
         expected: "noticed by bound and heartbeat; connected anew, delivered again",
-        effects: &[TroubledPublish],
+        effects: &[UnknownPublish],
         shape: proxied,
         storm_s: 40,
         pause_ms_max: None,
@@ -330,7 +330,7 @@ const OF_THE_BROKER: &[Fault] = &[
         name: "binding-deleted",
         injects: "the lanes' bindings are deleted for 3 s",
         expected: "mandatory: what finds no way is returned and answered 503, never 202",
-        effects: &[TroubledPublish],
+        effects: &[RefusedPublish],
         pause_ms_max: None,
         short: true,
         inject: messages::binding_deleted,
@@ -341,7 +341,7 @@ const OF_THE_BROKER: &[Fault] = &[
         injects: "the broker blocks publishers for 4 s",
         expected: "fast 503; afterwards selling goes on",
         effects: &[Busy],
-        storm_s: 16,
+        storm_s: 18,
         pause_ms_max: None,
         inject: engines::memory_alarm,
         ..A_STORM
@@ -351,7 +351,7 @@ const OF_THE_BROKER: &[Fault] = &[
         injects: "lanes of 200 messages, and nobody consumes for 5 s",
         expected: "a full lane is a nack and a 503, not a dead letter",
         effects: &[TroubledPublish],
-        storm_s: 12,
+        storm_s: 16,
         pause_ms_max: None,
         inject: messages::lane_full,
         ..A_STORM
@@ -361,32 +361,32 @@ const OF_THE_BROKER: &[Fault] = &[
         injects: "a message that is none, in every lane, among good ones",
         expected: "it goes to the dead letters by name; the good ones commit",
         effects: &[DeadLetter],
-        storm_s: 5,
         inject: messages::poison,
         ..A_STORM
     },
     Fault {
         name: "events-delayed",
-        injects: "events reach inventory seconds late and in clumps",
+        injects: "events reach inventory seconds late and in clumps, beside payments, cancels and expiry",
         expected: "settles and releases are late, in any order, and right",
         shape: proxied,
-        storm_s: 12,
+        goes_on: false,
         inject: network::events_delayed,
         ..A_STORM
     },
     Fault {
         name: "events-late",
-        injects: "inventory stands still for a minute: all its events come at once, long after their time",
+        injects: "inventory stands still for a minute, beside payments, cancels and expiry: all its events come at once, long after their time",
         expected: "late settles and releases are right; whoever reconciles meanwhile does no harm",
         storm_s: 8,
+        goes_on: false,
         inject: services::inventory_paused,
         ..A_STORM
     },
     Fault {
         name: "events-again",
-        injects: "events that inventory has heard come again, the last one first",
+        injects: "events of payments, cancels and expiry that inventory has heard come again, the last one first",
         expected: "settle and release by order id do nothing twice, in any order",
-        storm_s: 12,
+        goes_on: false,
         inject: messages::events_again,
         ..A_STORM
     },
@@ -396,7 +396,7 @@ const OF_THE_BROKER: &[Fault] = &[
         expected: "a released reservation is remembered: no ticket takes a second unit, no event settles it",
         effects: &[Continued],
         shape: two_gateways,
-        storm_s: 12,
+        goes_on: false,
         inject: messages::tickets_again,
         ..A_STORM
     },
@@ -407,16 +407,27 @@ const OF_THE_PAYMENT_PROVIDER: &[Fault] = &[
         name: "webhooks-repeated",
         injects: "every capture is reported ten times, out of order, with failures in between, beside cancels and expiry",
         expected: "recorded once: a paid order or one refund; money balances to zero, stock is exact",
-        storm_s: 12,
+        goes_on: false,
         inject: payments::webhooks_repeated,
         ..A_STORM
     },
     Fault {
         name: "webhooks-lost",
         injects: "for 6 s webhooks are lost, for 2 s their answers; the provider says it again",
-        expected: "what comes late is a paid order where its unit can be had again, and a refund where not",
-        storm_s: 12,
+        expected: "what comes late is a paid order where its unit can be had again, and a refund where not; two timeout jobs do no harm",
+        shape: two_of_each,
+        goes_on: false,
         inject: payments::webhooks_lost,
+        ..A_STORM
+    },
+    Fault {
+        name: "payments-through-outage",
+        injects: "Postgres is killed and restarted while captures are reported ten times, beside cancels and expiry",
+        expected: "a report that is not recorded is told again: a paid order or one refund; money balances to zero, stock is exact",
+        effects: &[LedgerAway],
+        storm_s: 14,
+        goes_on: false,
+        inject: payments::through_outage,
         ..A_STORM
     },
 ];
@@ -437,7 +448,7 @@ const OF_THE_LEDGER: &[Fault] = &[
         expected: "consumers hold what they have and stop taking; no good order is a dead letter",
         effects: &[LedgerAway],
         shape: proxied,
-        storm_s: 16,
+        storm_s: 20,
         inject: network::postgres_refusing,
         ..A_STORM
     },

@@ -40,7 +40,7 @@ pub(super) fn write(fault: &Fault, seed: u32, seen: &Evidence) -> Outcome {
     let file = root().join(RECORDS);
     let mut line = format!("{},{seed},{}\n", fault.name, seen.record());
     if !file.exists() {
-        line.insert_str(0, &format!("fault,seed,{}\n", Evidence::RECORD_HEAD));
+        line.insert_str(0, &format!("fault,seed,{}\n", Evidence::record_head()));
     }
     // Added in one piece: two that run side by side lose nothing of each other.
     let added = OpenOptions::new().create(true).append(true).open(&file);
@@ -93,6 +93,21 @@ mod tests {
         assert!(
             measured(&on_record(&records, fault)).starts_with("2 counted runs, no promise broken; 14 orders")
         );
+    }
+
+    #[test]
+    fn the_record_has_the_head_of_what_is_written_now() {
+        let records = fs::read_to_string(root().join(RECORDS)).unwrap();
+        assert_eq!(records.lines().next().unwrap(), format!("fault,seed,{}", Evidence::record_head()));
+        let unread: Vec<&str> = records
+            .lines()
+            .skip(1)
+            .filter(|line| {
+                let rest = line.splitn(3, ',').nth(2).unwrap_or_default();
+                Evidence::of_record(rest).is_none()
+            })
+            .collect();
+        assert!(unread.is_empty(), "not read: {unread:?}");
     }
 
     #[test]

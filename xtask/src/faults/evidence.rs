@@ -1,29 +1,33 @@
 //! What a fault left to be seen.
 
+mod counters;
+
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::scene::Scene;
-use crate::stack::{Role, Stack};
-use crate::subject::Subject;
+use super::scene::{Mended, Scene};
+use counters::Count;
+pub(super) use counters::Counters;
 
 /// Requests that must be under way when a fault strikes.
-pub(super) const IN_FLIGHT_MIN: usize = 100;
+const IN_FLIGHT_MIN: usize = 100;
+/// Amounts that the oldest records have.
+const AMOUNTS_MIN: usize = 9;
 
-/// What must be seen of a fault.
+/// What can be seen of a fault, in the order of the record. New ones go to its end: older records end before them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Effect {
     /// Buyers' connections broke with a request under way.
     Broken,
     /// Buyers came again with tickets whose reservation was there already.
     Continued,
-    /// Buyers were told 503.
-    Busy,
-    /// A gateway had no confirm in time, or was told that the message found no way or no room.
+    /// Buyers were told 503, from the storm's begin: load alone can do that.
+    ToldBusy,
+    /// A gateway's publish went wrong in either of the two ways below.
     TroubledPublish,
-    /// The broker delivered a message again, or the ledger met an id again.
-    Redelivered,
+    /// A message came again in either of the two ways below.
+    CameAgain,
     /// A reservation whose order did not come was fenced.
     Fenced,
     /// The sale was closed and came back under a higher epoch.
@@ -34,59 +38,80 @@ pub(crate) enum Effect {
     DeadLetter,
     /// The ledger refused an order that came to it.
     Rejected,
+    /// A gateway was told that its message found no way or no room.
+    RefusedPublish,
+    /// A gateway had no confirm in time: its message is in the queue or not.
+    UnknownPublish,
+    /// The broker delivered a message again.
+    Redelivered,
+    /// The ledger met an order that it had.
+    KnownId,
+    /// Gateways refused purchases with a 503, since the strike.
+    Busy,
+    /// Buyers who came back for one more than they may have were refused.
+    AtLimit,
+    /// Something was sold after the fault had been mended.
+    SoldAfter,
 }
 
-/// Counters of the platform at one moment.
-#[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Counters {
-    continued: f64,
-    troubled: f64,
-    duplicates: f64,
-    redelivered: f64,
-    fences: f64,
-    epoch: f64,
-    outages: f64,
-    dead: f64,
-    rejected: f64,
-}
+impl Effect {
+    const ALL: [Self; 17] = [
+        Self::Broken,
+        Self::Continued,
+        Self::ToldBusy,
+        Self::TroubledPublish,
+        Self::CameAgain,
+        Self::Fenced,
+        Self::ClosedSale,
+        Self::LedgerAway,
+        Self::DeadLetter,
+        Self::Rejected,
+        Self::RefusedPublish,
+        Self::UnknownPublish,
+        Self::Redelivered,
+        Self::KnownId,
+        Self::Busy,
+        Self::AtLimit,
+        Self::SoldAfter,
+    ];
 
-impl Counters {
-    /// Reads them. What does not answer counts as 0.
-    pub(super) fn read(stack: &Stack, sale: &str) -> Self {
-        let ledger = stack.admin_get(&format!("/admin/v1/sales/{sale}/ledger")).unwrap_or_default();
-        let queues = stack.engines.rabbitmq.api("GET", "/api/queues", "").unwrap_or_default();
-        let sum = |field: fn(&Value) -> f64, of: &str| -> f64 {
-            let queues = queues.as_array().map(Vec::as_slice).unwrap_or_default();
-            let named = queues.iter().filter(|q| q["name"].as_str().is_some_and(|name| name.contains(of)));
-            named.map(field).sum()
-        };
-        Self {
-            continued: stack.metric(Role::Gateway, "gateway_orders_continued_total"),
-            troubled: stack.metric(Role::Gateway, "gateway_publish_troubled_total"),
-            duplicates: stack.metric(Role::Order, "seckill_lane_messages_total{outcome=\"duplicate\"}"),
-            redelivered: sum(|q| q["message_stats"]["redeliver"].as_f64().unwrap_or(0.0), ""),
-            fences: stack.metric(Role::Inventory, "seckill_fences_sent_total"),
-            epoch: ledger["epoch"].as_f64().unwrap_or(0.0),
-            outages: stack.metric(Role::Order, "seckill_order_store_outages_total"),
-            dead: sum(|q| q["messages"].as_f64().unwrap_or(0.0), ".dead."),
-            rejected: stack.metric(Role::Order, "seckill_lane_messages_total{outcome=\"rejected\"}"),
+    /// What it is called at the record's head, and in a text.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Broken => ("broken", "connections broken"),
+            Self::Continued => ("continued", "reservations continued"),
+            Self::ToldBusy => ("503", "503"),
+            Self::TroubledPublish => ("troubled publishes", "troubled publishes"),
+            Self::CameAgain => ("redelivered", "redelivered or known"),
+            Self::Fenced => ("fenced", "fenced"),
+            Self::ClosedSale => ("epochs", "epochs"),
+            Self::LedgerAway => ("ledger away", "ledger away"),
+            Self::DeadLetter => ("dead letters", "dead letters"),
+            Self::Rejected => ("rejected", "rejected on arrival"),
+            Self::RefusedPublish => ("publishes refused", "publishes refused"),
+            Self::UnknownPublish => ("publishes unknown", "publishes of unknown fate"),
+            Self::Redelivered => ("delivered again", "delivered again"),
+            Self::KnownId => ("known ids", "known ids"),
+            Self::Busy => ("503 since", "503 since the fault"),
+            Self::AtLimit => ("at the limit", "refused at the limit"),
+            Self::SoldAfter => ("accepted after", "accepted after it"),
         }
     }
 }
 
-/// What effects are called, in the order of [`Evidence::effects`].
-const NAMES: [&str; 10] = [
-    "connections broken",
-    "reservations continued",
-    "503",
-    "troubled publishes",
-    "redelivered or known",
-    "fenced",
-    "epochs",
-    "ledger away",
-    "dead letters",
-    "rejected on arrival",
-];
+/// What a run left behind, besides what the platform counts by now.
+pub(super) struct Played {
+    /// The platform's counters before the fault.
+    pub(super) before: Counters,
+    /// Connections that had broken before it.
+    pub(super) broken_before: f64,
+    /// The moment when it had been mended.
+    pub(super) mended: Mended,
+    /// The longest time without a 202.
+    pub(super) pause: Duration,
+    /// The storm's own result.
+    pub(super) told: Value,
+}
 
 /// What was seen of one run.
 #[derive(Clone, Copy, Default, Debug)]
@@ -94,64 +119,55 @@ pub(super) struct Evidence {
     pub(super) in_flight: usize,
     pub(super) accepted: usize,
     pub(super) pause: Duration,
-    broken: f64,
-    continued: f64,
-    busy: f64,
-    troubled: f64,
-    redelivered: f64,
-    fences: f64,
-    epochs: f64,
-    outages: f64,
-    dead: f64,
-    rejected: f64,
+    pub(super) amounts: [f64; Effect::ALL.len()],
 }
 
 impl Evidence {
-    /// From the counters before, those now, and what the storm told.
-    pub(super) fn of(scene: &Scene<'_>, before: &Counters, told: &Value, pause: Duration) -> Self {
-        let now = Counters::read(scene.stack, &scene.sale);
-        let answers = |kind: &str| told["answers"][kind].as_f64().unwrap_or(0.0);
-        Self {
-            in_flight: scene.in_flight,
-            accepted: scene.accepted(),
-            pause,
-            broken: answers("broken"),
-            busy: answers("busy"),
-            continued: grown(before.continued, now.continued),
-            troubled: grown(before.troubled, now.troubled),
-            redelivered: grown(before.redelivered, now.redelivered)
-                + grown(before.duplicates, now.duplicates),
-            fences: grown(before.fences, now.fences),
-            epochs: (now.epoch - before.epoch).max(0.0),
-            outages: grown(before.outages, now.outages),
-            dead: grown(before.dead, now.dead),
-            rejected: grown(before.rejected, now.rejected),
-        }
+    /// From what the run left behind, and the counters as they are now.
+    pub(super) fn of(scene: &Scene<'_>, played: &Played, now: &Counters) -> Self {
+        let answers = |kind: &str| played.told["answers"][kind].as_f64().unwrap_or(0.0);
+        let grown = |count| played.before.grown(now, count);
+        let (refused, unknown) = (grown(Count::RefusedPublishes), grown(Count::UnknownPublishes));
+        let (redelivered, known) = (played.before.redelivered(now), grown(Count::KnownIds));
+        let accepted = scene.accepted();
+        let amounts = Effect::ALL.map(|effect| match effect {
+            Effect::Broken => (answers("broken") - played.broken_before).max(0.0),
+            Effect::Continued => grown(Count::Continued),
+            Effect::ToldBusy => answers("busy"),
+            Effect::TroubledPublish => refused + unknown,
+            Effect::CameAgain => redelivered + known,
+            Effect::Fenced => grown(Count::Fences),
+            Effect::ClosedSale => played.before.epochs(now),
+            Effect::LedgerAway => grown(Count::Outages),
+            Effect::DeadLetter => played.before.dead(now),
+            Effect::Rejected => grown(Count::Rejected),
+            Effect::RefusedPublish => refused,
+            Effect::UnknownPublish => unknown,
+            Effect::Redelivered => redelivered,
+            Effect::KnownId => known,
+            Effect::Busy => grown(Count::Busy),
+            Effect::AtLimit => answers("limit"),
+            Effect::SoldAfter => accepted.saturating_sub(played.mended.accepted) as f64,
+        });
+        Self { in_flight: scene.in_flight, accepted, pause: played.pause, amounts }
     }
 
     /// How much of this effect was seen.
     fn amount(&self, effect: Effect) -> f64 {
-        match effect {
-            Effect::Broken => self.broken,
-            Effect::Continued => self.continued,
-            Effect::Busy => self.busy,
-            Effect::TroubledPublish => self.troubled,
-            Effect::Redelivered => self.redelivered,
-            Effect::Fenced => self.fences,
-            Effect::ClosedSale => self.epochs,
-            Effect::LedgerAway => self.outages,
-            Effect::DeadLetter => self.dead,
-            Effect::Rejected => self.rejected,
-        }
+        self.amounts[effect as usize]
     }
 
-    /// What of this was not seen.
+    /// Lines by which the journal grew after the fault had been mended.
+    pub(super) fn sold_after(&self) -> f64 {
+        self.amount(Effect::SoldAfter)
+    }
+
+    /// What of this was not seen. Whatever the fault, buyers must have been refused at their limit: otherwise that
+    /// promise was not tried.
     pub(super) fn missing(&self, effects: &[Effect]) -> Vec<String> {
-        let mut missing: Vec<String> = effects
-            .iter()
-            .filter(|effect| self.amount(**effect) < 1.0)
-            .map(|effect| format!("{effect:?}"))
-            .collect();
+        let wanted = effects.iter().chain(&[Effect::AtLimit]);
+        let unseen = wanted.filter(|effect| self.amount(**effect) < 1.0);
+        let mut missing: Vec<String> = unseen.map(|effect| format!("{effect:?}")).collect();
         if self.in_flight < IN_FLIGHT_MIN {
             missing.push(format!("{IN_FLIGHT_MIN} requests under way (there were {})", self.in_flight));
         }
@@ -159,14 +175,16 @@ impl Evidence {
     }
 
     /// The names of what [`Self::record`] writes, in its order.
-    pub(super) const RECORD_HEAD: &str = "under way,accepted,longest pause ms,broken,continued,503,troubled publishes,\
-                                          redelivered,fenced,epochs,ledger away,dead letters,rejected";
+    pub(super) fn record_head() -> String {
+        let names = Effect::ALL.map(|effect| effect.names().0).join(",");
+        format!("under way,accepted,longest pause ms,{names}")
+    }
 
     /// All of it, separated by commas.
     pub(super) fn record(&self) -> String {
         let (under_way, accepted, pause) = (self.in_flight, self.accepted, self.pause.as_millis());
-        let effects = self.effects().map(|effect| effect.to_string()).join(",");
-        format!("{under_way},{accepted},{pause},{effects}")
+        let amounts = self.amounts.map(|amount| amount.to_string()).join(",");
+        format!("{under_way},{accepted},{pause},{amounts}")
     }
 
     /// What [`Self::record`] wrote; nothing if it is something else.
@@ -175,66 +193,46 @@ impl Evidence {
         let in_flight = fields.next()?.parse().ok()?;
         let accepted = fields.next()?.parse().ok()?;
         let pause = Duration::from_millis(fields.next()?.parse().ok()?);
-        let mut effect = || fields.next()?.parse::<f64>().ok();
-        Some(Self {
-            in_flight,
-            accepted,
-            pause,
-            broken: effect()?,
-            continued: effect()?,
-            busy: effect()?,
-            troubled: effect()?,
-            redelivered: effect()?,
-            fences: effect()?,
-            epochs: effect()?,
-            outages: effect()?,
-            dead: effect()?,
-            // Older records end before it.
-            rejected: effect().unwrap_or(0.0),
-        })
-    }
-
-    /// In the order of the record.
-    fn effects(&self) -> [f64; 10] {
-        [
-            self.broken,
-            self.continued,
-            self.busy,
-            self.troubled,
-            self.redelivered,
-            self.fences,
-            self.epochs,
-            self.outages,
-            self.dead,
-            self.rejected,
-        ]
+        let mut amounts = [0.0; Effect::ALL.len()];
+        for (n, amount) in amounts.iter_mut().enumerate() {
+            match fields.next() {
+                Some(field) => *amount = field.parse().ok()?,
+                None if n >= AMOUNTS_MIN => break,
+                None => return None,
+            }
+        }
+        Some(Self { in_flight, accepted, pause, amounts })
     }
 
     /// What was seen in these runs together, of effects that were seen at all.
     pub(super) fn all_seen(runs: &[Self]) -> String {
-        let seen = NAMES.iter().enumerate().filter_map(|(n, name)| {
-            let sum: f64 = runs.iter().map(|run| run.effects()[n]).sum();
-            (sum > 0.0).then(|| format!("{name} {sum}"))
+        let seen = Effect::ALL.iter().filter_map(|effect| {
+            let sum: f64 = runs.iter().map(|run| run.amount(*effect)).sum();
+            (sum > 0.0).then(|| format!("{} {sum}", effect.names().1))
         });
         seen.collect::<Vec<_>>().join(", ")
     }
 
     /// All of it, in a line.
     pub(super) fn text(&self) -> String {
-        let effects = NAMES.iter().zip(self.effects()).map(|(name, amount)| format!("{name} {amount}"));
+        let amounts = Effect::ALL.map(|effect| format!("{} {}", effect.names().1, self.amount(effect)));
         format!(
             "{} under way; {}; {} accepted, longest pause {} ms",
             self.in_flight,
-            effects.collect::<Vec<_>>().join(", "),
+            amounts.join(", "),
             self.accepted,
             self.pause.as_millis()
         )
     }
 }
 
-/// Growth of a counter. One that is lower now began anew with its process.
-fn grown(before: f64, now: f64) -> f64 {
-    if now >= before { now - before } else { now }
+#[cfg(test)]
+impl Evidence {
+    /// With so much of an effect.
+    pub(super) fn with(mut self, effect: Effect, amount: f64) -> Self {
+        self.amounts[effect as usize] = amount;
+        self
+    }
 }
 
 #[cfg(test)]
@@ -243,25 +241,32 @@ mod tests {
 
     #[test]
     fn a_run_without_its_effect_does_not_count() {
-        let seen = Evidence { in_flight: 256, troubled: 3.0, ..Evidence::default() };
-        assert!(seen.missing(&[Effect::TroubledPublish]).is_empty());
-        assert_eq!(seen.missing(&[Effect::TroubledPublish, Effect::Fenced]), ["Fenced"]);
+        let seen = Evidence { in_flight: 256, ..Evidence::default() };
+        let seen = seen.with(Effect::UnknownPublish, 3.0).with(Effect::AtLimit, 7.0);
+        assert!(seen.missing(&[Effect::UnknownPublish]).is_empty());
+        assert_eq!(seen.missing(&[Effect::UnknownPublish, Effect::Fenced]), ["Fenced"]);
         let quiet = Evidence { in_flight: 99, ..seen };
         assert_eq!(quiet.missing(&[]).len(), 1);
+        assert_eq!(seen.with(Effect::AtLimit, 0.0).missing(&[]), ["AtLimit"], "the limit was not tried");
     }
 
     #[test]
     fn a_record_is_read_as_it_was_written() {
-        let seen = Evidence { in_flight: 256, accepted: 7, troubled: 3.0, dead: 9.0, ..Evidence::default() };
+        let seen = Evidence { in_flight: 256, accepted: 7, ..Evidence::default() };
+        let seen = seen.with(Effect::TroubledPublish, 3.0).with(Effect::SoldAfter, 9.0);
         let again = Evidence::of_record(&seen.record()).unwrap();
         assert_eq!(again.text(), seen.text());
-        assert_eq!(seen.record().split(',').count(), Evidence::RECORD_HEAD.split(',').count());
+        assert_eq!(seen.record().split(',').count(), Evidence::record_head().split(',').count());
         assert!(Evidence::of_record("256,7").is_none());
+        let old = Evidence::of_record("256,7,100,1,2,3,4,5,6,7,8,9").unwrap();
+        assert_eq!((old.amount(Effect::DeadLetter), old.amount(Effect::Rejected)), (9.0, 0.0));
+        assert!(Evidence::of_record("256,7,100,1,2,3,4,5,6,7,8").is_none());
     }
 
     #[test]
-    fn a_counter_of_a_restarted_process_grew_by_what_it_shows() {
-        assert!((grown(5.0, 7.0) - 2.0).abs() < f64::EPSILON);
-        assert!((grown(5.0, 3.0) - 3.0).abs() < f64::EPSILON);
+    fn every_effect_has_its_place() {
+        for (n, effect) in Effect::ALL.iter().enumerate() {
+            assert_eq!(*effect as usize, n);
+        }
     }
 }

@@ -19,8 +19,8 @@ const EVENTS: &str = "seckill.events";
 const HEARD: &str = "faults.heard";
 const HEARD_MAX: u32 = 500;
 const HEAR_EVERY: Duration = Duration::from_millis(250);
-/// When all tickets of cancelled orders have been sent again, and none of them has expired.
-const CLICKED: Duration = Duration::from_secs(8);
+/// When the races have been run: all tickets of cancelled orders have been sent again, and none of them has expired.
+const RACED: Duration = Duration::from_secs(8);
 /// Messages that a lane holds while it is too small.
 const SMALL_LANE: u32 = 200;
 
@@ -69,12 +69,16 @@ pub(super) fn poison(scene: &mut Scene<'_>) -> Outcome {
     Ok(())
 }
 
-/// Events that were heard come again, the last one first.
+/// Orders are paid, cancelled and expire beside the storm. Then comes again what was told of them, and the last that
+/// was told of the storm's: what gave units back before what took them.
 pub(super) fn events_again(scene: &mut Scene<'_>) -> Outcome {
+    let races = Races::begin(scene, &[])?;
     let mut ear = Ear::new(&scene.stack.engines.rabbitmq)?;
-    pause(Duration::from_secs(3));
+    ear.hear_races(&scene.sale)?;
+    pause(HEAR_EVERY);
     ear.hear(|_| true)?;
-    ear.repeat()
+    ear.repeat()?;
+    races.end()
 }
 
 /// Orders are cancelled beside the storm, and their tickets sent again. Then comes again what was told of them:
@@ -82,11 +86,7 @@ pub(super) fn events_again(scene: &mut Scene<'_>) -> Outcome {
 pub(super) fn tickets_again(scene: &mut Scene<'_>) -> Outcome {
     let races = Races::begin(scene, &["--click-again"])?;
     let mut ear = Ear::new(&scene.stack.engines.rabbitmq)?;
-    let began = Instant::now();
-    while began.elapsed() < CLICKED {
-        pause(HEAR_EVERY);
-        ear.hear(|event| !event.contains(&scene.sale))?;
-    }
+    ear.hear_races(&scene.sale)?;
     ear.repeat()?;
     races.end()
 }
@@ -113,6 +113,16 @@ impl<'a> Ear<'a> {
             self.rabbitmq.api("POST", &format!("/api/queues/{HOST}/{HEARD}/get"), &look.to_string())?;
         let came = came.as_array().cloned().unwrap_or_default();
         self.heard.extend(came.into_iter().filter(|e| wanted(e["payload"].as_str().unwrap_or_default())));
+        Ok(())
+    }
+
+    /// Keeps what is told while the races are run, but for what is told of the storm's sale.
+    fn hear_races(&mut self, storm: &str) -> Outcome {
+        let began = Instant::now();
+        while began.elapsed() < RACED {
+            pause(HEAR_EVERY);
+            self.hear(|event| !event.contains(storm))?;
+        }
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::payments::Races;
 use super::scene::Scene;
 use crate::proxy::{From, Mood};
 use crate::run::{Outcome, pause, wait_for};
@@ -76,11 +77,13 @@ pub(super) fn lost_behind_backlog(scene: &mut Scene<'_>) -> Outcome {
     Ok(())
 }
 
-/// Events reach inventory late.
+/// Events reach inventory late: also those that give units back.
 pub(super) fn events_delayed(scene: &mut Scene<'_>) -> Outcome {
+    let races = Races::begin(scene, &[])?;
+    races.opened(scene)?;
     let wire = scene.wire(Role::Inventory, Engine::RabbitMq)?;
     wire.be(Mood::Slow(Duration::from_secs(2)));
-    pause(Duration::from_secs(8));
+    pause(Duration::from_secs(10));
     wire.be(Mood::Fine);
-    Ok(())
+    races.end()
 }

@@ -1,14 +1,16 @@
 //! Faults of what the payment provider says, played beside the storm: payments, cancels and expiry race for a
 //! few hundred orders at their deadline, and the races' own verdict decides.
 
+use std::fs::{self, File};
 use std::process::Stdio;
 use std::time::Duration;
 
+use super::engines;
 use super::run::broken_promises;
 use super::scene::Scene;
 use crate::process::{Home, Owned, leashed};
 use crate::proxy::{From, Mood, Proxy};
-use crate::run::{Outcome, pause, release};
+use crate::run::{Outcome, pause, release, wait_for};
 use crate::subject::{Subject, WEBHOOK_SECRET};
 
 /// Orders that are raced.
@@ -20,11 +22,19 @@ const PAY_WITHIN_S: &str = "3";
 const JITTER_MS: &str = "1000";
 /// Share of each kind of winner: beside a storm cancels are often late, but some of each kind there must be.
 const WINNER_PERCENT: &str = "1";
-/// Where they write what they found, in a folder of their own.
+/// Where they write what they found and what they say, in a folder of their own.
 const RESULT: &str = "races.json";
+const WORDS: &str = "races.txt";
+/// How the line begins that names their sale, and how long that may take to open.
+const SALE: &str = "races on sale ";
+const OPEN_S_MAX: Duration = Duration::from_secs(30);
 /// For so long what the provider says is lost, from before the first payment; then, what it is answered.
 const UNHEARD: Duration = Duration::from_secs(6);
 const UNANSWERED: Duration = Duration::from_secs(2);
+/// For an outage in the midst of the payments they are spread wider around a later deadline, and it comes so long after
+/// their sale has opened.
+const WIDER: [&str; 4] = ["--pay-within-s", "5", "--jitter-ms", "2000"];
+const UNTIL_OUTAGE: Duration = Duration::from_secs(6);
 
 /// Every capture is reported ten times, in any order, with failures in between.
 pub(super) fn webhooks_repeated(scene: &mut Scene<'_>) -> Outcome {
@@ -50,6 +60,16 @@ pub(super) fn webhooks_lost(scene: &mut Scene<'_>) -> Outcome {
     Ok(())
 }
 
+/// The ledger is killed and comes back while captures are reported.
+pub(super) fn through_outage(scene: &mut Scene<'_>) -> Outcome {
+    let harder = [&["--webhook-copies", COPIES][..], &WIDER[..]].concat();
+    let races = Races::begin(scene, &harder)?;
+    races.opened(scene)?;
+    pause(UNTIL_OUTAGE);
+    engines::postgres_killed(scene)?;
+    races.end()
+}
+
 /// The races, under way.
 pub(super) struct Races {
     played: Owned,
@@ -64,8 +84,23 @@ impl Races {
         races.args(["--pay-within-s", PAY_WITHIN_S, "--jitter-ms", JITTER_MS]);
         races.args(["--winner-percent", WINNER_PERCENT]).args(more);
         races.arg("--json").arg(home.path().join(RESULT)).args(scene.stack.target_arguments());
-        races.stdin(Stdio::null()).stdout(Stdio::null());
+        let words = File::create(home.path().join(WORDS)).map_err(|e| format!("{WORDS}: {e}"))?;
+        races.stdin(Stdio::null()).stdout(words);
         Ok(Self { played: Owned::start(races)?, home })
+    }
+
+    /// Waits until their sale is open: from then on nothing of them needs inventory before they end.
+    pub(super) fn opened(&self, scene: &Scene<'_>) -> Outcome {
+        let is_open = |sale: &str| {
+            let gate = scene.stack.public_get(&format!("/api/v1/sales/{sale}/gate"));
+            gate.is_ok_and(|gate| matches!(gate["state"].as_str(), Some("open" | "sold_out")))
+        };
+        let opened = wait_for("the races' sale opening", OPEN_S_MAX, || {
+            let words = fs::read_to_string(self.home.path().join(WORDS)).unwrap_or_default();
+            let named = words.lines().find_map(|line| line.strip_prefix(SALE)?.split(':').next());
+            named.is_some_and(is_open)
+        });
+        opened.map(|_| ())
     }
 
     pub(super) fn end(mut self) -> Outcome {

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::evidence::{Counters, Evidence};
-use super::scene::{Scene, Watch};
+use super::evidence::{Counters, Evidence, Played};
+use super::scene::{Mended, Scene, Watch};
 use super::{Fault, Options, document};
 use crate::engines::Durability;
 use crate::process::{Home, leashed};
 use crate::run::{Outcome, release, target, wait_for};
 use crate::stack::Stack;
-use crate::subject::Subject;
+use crate::subject::{SOLD_SINCE_LINES_MIN, Subject};
 
 /// How long a run's evidence may take to show: the broker tells its numbers every few seconds.
 const SHOW_S_MAX: Duration = Duration::from_secs(15);
@@ -109,44 +109,57 @@ fn one(fault: &Fault, stack: &mut Option<Stack>, seed: u32) -> Result<Evidence, 
     let mut scene = Scene::new(stack, &journal, seed);
     let mut storm = scene.storm(&loadtest, fault, seed, &result)?;
     scene.risen(&mut storm)?;
-    let before = Counters::read(scene.stack, &scene.sale);
+    let (before, broken_before) = (Counters::read_patiently(&scene)?, scene.broken_so_far());
     scene.count_in_flight();
     let watch = Watch::begin(&journal);
     (fault.inject)(&mut scene)?;
+    let mended = scene.mended(fault);
     let status = storm.wait()?;
     let pause = watch.end();
     if !status.success() {
         return Err(Not::Kept(format!("the storm ended with {status}")));
     }
     scene.stack.ready()?;
-    let told = json(&result)?;
+    let played = Played { before, broken_before, mended, pause, told: json(&result)? };
     verdict(&loadtest, fault, &scene, &journal, &home.path().join("verdict.json"))?;
-    judged(fault, &scene, &before, &told, pause)
+    judged(fault, &scene, &played)
 }
 
-/// Whether the effect is there, and the pause as short as promised.
-fn judged(
-    fault: &Fault,
-    scene: &Scene<'_>,
-    before: &Counters,
-    told: &Value,
-    pause: Duration,
-) -> Result<Evidence, Not> {
-    let look = || Evidence::of(scene, before, told, pause);
-    let mut evidence = look();
+/// Whether the promises that the verdict knows nothing of were kept, and then whether the effect is there: a run
+/// that broke a promise has failed, whatever else was to be seen.
+fn judged(fault: &Fault, scene: &Scene<'_>, played: &Played) -> Result<Evidence, Not> {
+    let now = Counters::read(scene).unwrap_or_else(|_| played.before.clone());
+    let mut evidence = Evidence::of(scene, played, &now);
+    kept(fault, &evidence, &played.mended)?;
     let shown = wait_for("the effect", SHOW_S_MAX, || {
-        evidence = look();
+        // Who does not answer tells nothing: what was seen the time before stands.
+        if let Ok(now) = Counters::read(scene) {
+            evidence = Evidence::of(scene, played, &now);
+        }
         evidence.missing(fault.effects).is_empty()
     });
-    if shown.is_err() {
-        let missing = evidence.missing(fault.effects).join(", ");
-        return Err(Not::Counted(format!("not seen: {missing}; {}", evidence.text())));
-    }
-    match fault.pause_ms_max {
-        Some(most) if pause.as_millis() > u128::from(most) => {
-            Err(Not::Kept(format!("no 202 for longer than {most} ms: {}", evidence.text())))
+    match shown {
+        Ok(_) => Ok(evidence),
+        Err(_) => {
+            let missing = evidence.missing(fault.effects).join(", ");
+            Err(Not::Counted(format!("not seen: {missing}; {}", evidence.text())))
         }
-        _ => Ok(evidence),
+    }
+}
+
+/// Whether the pause was as short as promised, and selling went on after the fault had been mended.
+fn kept(fault: &Fault, evidence: &Evidence, mended: &Mended) -> Result<(), Not> {
+    if let Some(most) = fault.pause_ms_max
+        && evidence.pause.as_millis() > u128::from(most)
+    {
+        return Err(Not::Kept(format!("no 202 for longer than {most} ms: {}", evidence.text())));
+    }
+    if !fault.goes_on || evidence.sold_after() >= f64::from(SOLD_SINCE_LINES_MIN) {
+        return Ok(());
+    }
+    match mended.in_time {
+        true => Err(Not::Kept(format!("nothing was sold after it was mended: {}", evidence.text()))),
+        false => Err(Not::Counted("it was mended when the storm was over".into())),
     }
 }
 
@@ -183,4 +196,27 @@ pub(super) fn broken_promises(result: &Path) -> String {
 fn json(file: &Path) -> Outcome<Value> {
     let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
     serde_json::from_str(&text).map_err(|e| format!("{}: {e}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::catalogue;
+    use crate::faults::evidence::Effect;
+
+    #[test]
+    fn a_broken_promise_fails_a_run_before_its_effect_is_looked_for() {
+        let fault = catalogue::all().find(|f| f.goes_on && f.pause_ms_max == Some(5_000)).unwrap();
+        let (in_time, too_late) =
+            (Mended { accepted: 9, in_time: true }, Mended { accepted: 9, in_time: false });
+        let quiet = Evidence { pause: Duration::from_secs(2), ..Evidence::default() };
+        let sold = quiet.with(Effect::SoldAfter, f64::from(SOLD_SINCE_LINES_MIN));
+        assert!(kept(fault, &sold, &in_time).is_ok());
+        let long = Evidence { pause: Duration::from_secs(30), ..sold };
+        assert!(matches!(kept(fault, &long, &in_time), Err(Not::Kept(_))));
+        assert!(matches!(kept(fault, &quiet, &in_time), Err(Not::Kept(_))), "nothing was sold");
+        assert!(matches!(kept(fault, &quiet, &too_late), Err(Not::Counted(_))), "nobody was there to buy");
+        let ends = catalogue::all().find(|f| !f.goes_on && f.pause_ms_max == Some(5_000)).unwrap();
+        assert!(kept(ends, &quiet, &in_time).is_ok(), "its storm may end before it is mended");
+    }
 }

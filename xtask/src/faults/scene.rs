@@ -24,6 +24,11 @@ const CONNECTIONS: &str = "256";
 const RISEN_LINES: usize = 1_000;
 /// How long that may take.
 const RISE_S_MAX: Duration = Duration::from_secs(60);
+/// Of a hundred buyers so many come back for one more than they may have.
+const AGAIN_PERCENT: &str = "20";
+/// What a storm must still have before it when a fault has been mended: it may take 5 s until something is sold again, and
+/// then somebody must be there to buy.
+const STORM_LEFT: Duration = Duration::from_secs(6);
 /// How the journal's last line begins.
 const FOOT: &[u8] = br#"{"demand""#;
 
@@ -33,14 +38,26 @@ pub(crate) struct Scene<'a> {
     pub(super) sale: String,
     pub(super) in_flight: usize,
     journal: PathBuf,
+    /// Since when it has been selling.
+    selling: Option<Instant>,
     random: u64,
+}
+
+/// The storm at the moment when the fault had been mended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mended {
+    /// Orders in the journal.
+    pub(super) accepted: usize,
+    /// Whether new buyers were still to come for a while.
+    pub(super) in_time: bool,
 }
 
 impl<'a> Scene<'a> {
     /// A platform on which this journal's storm plays.
     pub(super) fn new(stack: &'a mut Stack, journal: &Path, seed: u32) -> Self {
         let random = u64::from(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        Self { stack, sale: String::new(), in_flight: 0, journal: journal.to_path_buf(), random }
+        let (sale, journal) = (String::new(), journal.to_path_buf());
+        Self { stack, sale, in_flight: 0, journal, selling: None, random }
     }
 
     /// A number below `n`, decided by the seed (xorshift64*).
@@ -67,23 +84,42 @@ impl<'a> Scene<'a> {
         let _ = std::fs::remove_file(&self.journal);
         let mut storm = leashed(loadtest, None)?;
         storm.args(["storm", "--no-verdict", "--stock", &fault.stock.to_string()]);
-        storm.args(["--connections", CONNECTIONS]);
+        storm.args(["--connections", CONNECTIONS, "--again-percent", AGAIN_PERCENT]);
         let (length, patience) = (fault.storm_s.to_string(), fault.patience_s.to_string());
         storm.args(["--open-in-s", "1", "--patience-s", &patience, "--duration", &length]);
         storm.args(["--seed", &seed.to_string()]);
         storm.arg("--journal").arg(&self.journal).arg("--json").arg(result);
-        storm.args(self.stack.target_arguments()).stdin(Stdio::null()).stdout(Stdio::null());
+        let words = self.words();
+        let out = File::create(&words).map_err(|e| format!("{}: {e}", words.display()))?;
+        storm.args(self.stack.target_arguments()).stdin(Stdio::null()).stdout(out);
         Owned::start(storm)
+    }
+
+    /// Where the storm's own words are.
+    fn words(&self) -> PathBuf {
+        self.journal.with_extension("txt")
+    }
+
+    /// Connections that have broken so far: the storm tells every second how many more, at the end of a line.
+    pub(super) fn broken_so_far(&self) -> f64 {
+        let words = std::fs::read_to_string(self.words()).unwrap_or_default();
+        let told = |line: &str| line.rsplit_once(" errors ")?.1.trim().parse::<f64>().ok();
+        words.lines().filter_map(told).sum::<f64>() + 0.0
     }
 
     /// Waits until the storm is in full swing, then for a moment that the seed decides.
     pub(super) fn risen(&mut self, storm: &mut Owned) -> Outcome {
         let journal = self.journal.clone();
-        let mut alive = true;
+        let (mut alive, mut selling) = (true, None);
         wait_for("the storm rising", RISE_S_MAX, || {
             alive = storm.is_running();
-            !alive || lines(&journal) > RISEN_LINES
+            let written = lines(&journal);
+            if written > 1 && selling.is_none() {
+                selling = Some(Instant::now());
+            }
+            !alive || written > RISEN_LINES
         })?;
+        self.selling = selling;
         if !alive {
             return Err("the storm ended before it rose".into());
         }
@@ -108,6 +144,13 @@ impl<'a> Scene<'a> {
     /// Notes how many requests are under way now.
     pub(super) fn count_in_flight(&mut self) {
         self.in_flight = self.stack.connections();
+    }
+
+    /// How far the storm is, now that this fault has been mended.
+    pub(super) fn mended(&self, fault: &Fault) -> Mended {
+        let storm = Duration::from_secs(fault.storm_s.into());
+        let in_time = self.selling.is_some_and(|since| since.elapsed() + STORM_LEFT <= storm);
+        Mended { accepted: self.accepted(), in_time }
     }
 
     /// Orders in the journal so far.

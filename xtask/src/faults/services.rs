@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use super::payments::Races;
 use super::scene::Scene;
 use crate::process::Signal;
 use crate::run::{Outcome, pause};
 use crate::stack::Role;
 use crate::subject::Subject;
 
+/// For so long events reach a service that acknowledges none, before it is killed.
+const UNACKNOWLEDGED: Duration = Duration::from_millis(500);
 /// How long a killed service stays away.
 const AWAY: Duration = Duration::from_millis(700);
 /// How long a service asked to stop may take.
@@ -59,13 +62,19 @@ pub(super) fn order_paused(scene: &mut Scene<'_>) -> Outcome {
     pause_first(scene, Role::Order, Duration::from_secs(25))
 }
 
+/// With events in its hands: some hundred milliseconds of them, for what it has it acknowledges at once.
 pub(super) fn inventory_killed(scene: &mut Scene<'_>) -> Outcome {
+    scene.service(Role::Inventory, 0)?.pause()?;
+    pause(UNACKNOWLEDGED);
     kill_first(scene, Role::Inventory)
 }
 
-/// Events wait for a minute, and come all at once.
+/// Events wait for a minute, and come all at once: also those that give units back.
 pub(super) fn inventory_paused(scene: &mut Scene<'_>) -> Outcome {
-    pause_first(scene, Role::Inventory, Duration::from_secs(60))
+    let races = Races::begin(scene, &[])?;
+    races.opened(scene)?;
+    pause_first(scene, Role::Inventory, Duration::from_secs(60))?;
+    races.end()
 }
 
 /// One of two of each, all at the same moment; the others carry on alone for a while.

@@ -1,12 +1,11 @@
 //! The rules of the protocol, shown by storms: with the rule taken out of the platform, the fault that it is there for
 //! breaks a promise.
 
-use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{Index, apply, copy_tree};
+use super::{Index, Tree, apply};
 use crate::process::leashed;
 use crate::run::{Outcome, build_programs, target};
 
@@ -35,9 +34,9 @@ pub(crate) fn run(only: Option<&str>) -> Outcome {
     if chosen.is_empty() {
         return Err("no rule has such a guard".into());
     }
-    let tree = target().join("guards-tree");
-    copy_tree(&tree)?;
-    build(&tree)?;
+    let copy = Tree::copy()?;
+    let tree = &copy.0;
+    build(tree)?;
     // With every guard in place first: a fault that fails anyway shows nothing.
     for storm in &chosen {
         storm
@@ -46,9 +45,9 @@ pub(crate) fn run(only: Option<&str>) -> Outcome {
     }
     let mut failed = Vec::new();
     for storm in &chosen {
-        apply(&storm.guard, &tree, false)?;
-        let told = build(&tree).and_then(|()| storm.breaks());
-        apply(&storm.guard, &tree, true)?;
+        apply(&storm.guard, tree, false)?;
+        let told = build(tree).and_then(|()| storm.breaks());
+        apply(&storm.guard, tree, true)?;
         println!(
             "{:4} {:24} {:18} {}",
             if told.is_ok() { "ok" } else { "FAIL" },
@@ -61,7 +60,6 @@ pub(crate) fn run(only: Option<&str>) -> Outcome {
             failed.push(storm.guard.as_str());
         }
     }
-    let _ = fs::remove_dir_all(&tree);
     if failed.is_empty() {
         println!("{} rules: without each, its fault breaks a promise", chosen.len());
         return Ok(());

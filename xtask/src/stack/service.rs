@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::http::{body_of, get, is_fine};
+use crate::http::{body_of, get, is_fine, is_success};
 use crate::ports;
 use crate::run::Outcome;
 use crate::server::{Recipe, Server};
@@ -62,10 +62,25 @@ impl Service {
         environment.push((name.into(), value.into()));
     }
 
-    /// The sum over its `/metrics` of the series whose line begins so; 0 while it does not answer.
+    /// Its `/metrics`; none while it does not answer.
+    pub(crate) fn metrics(&self) -> Option<Metrics> {
+        let answer = get(self.admin_port, "/metrics", "").ok()?;
+        is_success(&answer).then(|| Metrics(body_of(&answer).to_owned()))
+    }
+
+    /// The sum over them of the series whose line begins so; 0 while it does not answer.
     pub(crate) fn metric(&self, series: &str) -> f64 {
-        let answer = get(self.admin_port, "/metrics", "").unwrap_or_default();
-        let values = body_of(&answer).lines().filter(|line| line.starts_with(series));
+        self.metrics().map_or(0.0, |metrics| metrics.sum(series))
+    }
+}
+
+/// What a service told of itself at one moment.
+pub(crate) struct Metrics(String);
+
+impl Metrics {
+    /// The sum of the series whose line begins so.
+    pub(crate) fn sum(&self, series: &str) -> f64 {
+        let values = self.0.lines().filter(|line| line.starts_with(series));
         values.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
     }
 }

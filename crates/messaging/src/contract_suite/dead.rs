@@ -80,7 +80,8 @@ pub async fn a_dead_letter_stays_when_its_queue_is_full(harness: &dyn Harness) {
     reject(&ports, 1).await;
     let letter = only_letter(&ports).await;
     until("the lane is full", || async { ports.queue.publish(&order(2)).await.err() }).await;
-    assert!(ports.dead.replay(&letter.id).await.is_err());
+    let refused = ports.dead.replay(&letter.id).await;
+    assert!(matches!(refused, Err(QueueError::Refused(_))), "{refused:?}");
     assert_eq!(only_letter(&ports).await, letter);
 }
 

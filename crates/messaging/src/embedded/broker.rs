@@ -22,15 +22,13 @@ use super::routes::{Routes, Targets, declared};
 use super::shared::Shared;
 use super::store::{Store, unreachable_for};
 use super::writer::Writer;
-use crate::topology::Cause;
+use crate::topology::{Cause, MESSAGE_BYTES_MAX};
 use crate::{Consumer, PublishError, QueueError, Subscription};
 
 /// Operations that wait for the writer.
 const OPERATIONS_MAX: usize = 4_096;
 /// Broadcasts a listener may lag behind before it misses some; the same for taps.
 const NEWS_MAX: usize = 1_024;
-/// The longest body, in bytes.
-const BODY_BYTES_MAX: usize = 8 << 20;
 
 /// The order queue, the event bus and the dead letters in one SQLite file. It is one object behind all
 /// three ports. Dropping it without [`close`](Self::close) loses nothing that was confirmed.
@@ -48,8 +46,8 @@ impl EmbeddedBroker {
     /// Opens the broker on the file at `path`, which is made if it is not there, and starts its writer.
     ///
     /// # Errors
-    /// [`QueueError::Unreachable`] when the file cannot be used, belongs to a running broker, or holds
-    /// messages in another number of lanes.
+    /// [`QueueError::Unreachable`] when the file cannot be used, [`QueueError::Refused`] when it belongs to a
+    /// running broker or holds messages in another number of lanes.
     pub async fn open(
         path: &Path,
         options: EmbeddedOptions,
@@ -125,8 +123,9 @@ impl EmbeddedBroker {
             return Err(PublishError::Unroutable(what.to_owned()));
         }
         let body = serde_json::to_vec(message).map_err(|e| PublishError::Unconfirmed(e.to_string()))?;
-        if body.len() > BODY_BYTES_MAX {
-            return Err(PublishError::Unconfirmed(format!("{what} is longer than {BODY_BYTES_MAX} bytes")));
+        if body.len() > MESSAGE_BYTES_MAX {
+            let why = format!("{what} is longer than {MESSAGE_BYTES_MAX} bytes");
+            return Err(PublishError::Unconfirmed(why));
         }
         let (confirm, confirmed) = oneshot::channel();
         let wait = async {

@@ -80,7 +80,7 @@ impl Writer {
         let queue = Arc::clone(&self.shared.queues[place]);
         let (last, ready) = queue.tail();
         if queue.rules.overflow == Overflow::Refuse && ready >= queue.rules.messages_max {
-            return Err(QueueError::Unreachable(format!("{} is full", queue.name)));
+            return Err(QueueError::Refused(format!("{} is full", queue.name)));
         }
         let now = self.shared.clock.now();
         let seq = last + 1;

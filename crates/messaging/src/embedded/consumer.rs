@@ -149,7 +149,7 @@ impl Consumer for QueueConsumer {
     async fn next_batch(&mut self, max: usize) -> Result<Vec<Delivery>, QueueError> {
         let room = HELD_MAX.saturating_sub(self.held.len());
         if room == 0 {
-            return Err(QueueError::Unreachable(format!("{HELD_MAX} deliveries wait for acknowledgement")));
+            return Err(QueueError::Refused(format!("{HELD_MAX} deliveries wait for acknowledgement")));
         }
         let messages = loop {
             if let Some(messages) = self.attached.0.take(max.clamp(1, room)).await? {

@@ -7,6 +7,7 @@ use super::index::Index;
 use super::queue::{Message, Overflow};
 use super::routes::Targets;
 use super::shared::Shared;
+use crate::topology::MESSAGE_BYTES_MAX;
 use crate::{PublishError, QueueError};
 
 /// Operations of one group.
@@ -16,6 +17,11 @@ const GROUP_OPERATIONS_MAX: usize = 4_096;
 const CROWD_OPERATIONS_MIN: usize = 8;
 /// Bytes of bodies of one group (and one message more).
 const GROUP_BYTES_MAX: usize = 4 << 20;
+
+/// Bits of an index entry that hold a body's length; the statement in `store.rs` repeats them.
+pub(super) const LENGTH_BITS: u32 = 24;
+
+const _: () = assert!(MESSAGE_BYTES_MAX < 1 << LENGTH_BITS);
 
 /// Tells a publisher how it went.
 pub(super) type Confirm = oneshot::Sender<Result<(), PublishError>>;
@@ -116,7 +122,7 @@ impl Group {
 
 impl Batch {
     fn put(&mut self, shared: &Shared, tails: &mut [(i64, u64)], to: &[usize], body: Vec<u8>) {
-        let located = (self.bodies.len() << 24) | body.len();
+        let located = (self.bodies.len() << LENGTH_BITS) | body.len();
         self.bodies.extend_from_slice(&body);
         for place in to {
             let (last, ready) = &mut tails[*place];

@@ -36,7 +36,7 @@ impl Ownership {
                 Ok(()) => return Ok(Self { _lock: file }),
                 Err(TryLockError::Error(e)) => return Err(unreachable_at(&beside, &e)),
                 Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
-                    return Err(QueueError::Unreachable(format!(
+                    return Err(QueueError::Refused(format!(
                         "{} is in use by another broker; stop it, or choose another data directory",
                         path.display()
                     )));

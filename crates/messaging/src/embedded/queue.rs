@@ -10,7 +10,8 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::topology::Cause;
 
-/// Bits of a message's row id that number it within its queue; the rest number the queue.
+/// Bits of a message's row id that number it within its queue; the rest number the queue. Three statements in `store.rs`
+/// repeat them, as `>> 48` or `<< 48`.
 const SEQ_BITS: u32 = 48;
 /// Messages of one queue kept in memory ahead of its consumers.
 const AHEAD_MESSAGES_MAX: usize = 4_096;
@@ -44,12 +45,12 @@ pub(super) struct Rules {
 impl Rules {
     /// Why a message may not be delivered any more.
     fn verdict(&self, at: i64, tries: u32, now: UnixMillis) -> Option<Cause> {
-        let expired = now.since(UnixMillis(at)) >= self.ttl_ms;
-        let worn = tries > self.delivery_limit;
-        match () {
-            () if expired => Some(Cause::Expired),
-            () if worn => Some(Cause::DeliveryLimit),
-            () => None,
+        if now.since(UnixMillis(at)) >= self.ttl_ms {
+            Some(Cause::Expired)
+        } else if tries > self.delivery_limit {
+            Some(Cause::DeliveryLimit)
+        } else {
+            None
         }
     }
 }

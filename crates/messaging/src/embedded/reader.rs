@@ -19,7 +19,7 @@ const CACHE_KIB: u32 = 1_024;
 /// How long a reader waits for a connection, in milliseconds.
 const CONNECTION_WAIT_MS_MAX: u64 = 2_000;
 /// Messages read in one go.
-pub(super) const PAGE_MESSAGES_MAX: usize = 1_024;
+const PAGE_MESSAGES_MAX: usize = 1_024;
 
 /// The reading connections.
 pub(super) struct Reader {

@@ -35,7 +35,8 @@ const SCHEMA: &str = "
 ";
 
 /// A group, in one go: each statement by itself would cost a way to the connection's thread and back.
-/// The parameters have no numbers, since those of several statements are counted through.
+/// The parameters have no numbers, since those of several statements are counted through. 24 and 16777215 are the bits
+/// of a length and their mask.
 /// A failure on the way leaves the transaction open; it ends with the connection.
 const GROUP: &str = "
     BEGIN IMMEDIATE;
@@ -53,7 +54,7 @@ const GROUP: &str = "
 pub(super) struct Flow {
     /// The new messages' bodies, one after the other.
     pub(super) bodies: Vec<u8>,
-    /// JSON object: row id → offset in `bodies` << 24 | length.
+    /// JSON object: row id → offset in `bodies` << `LENGTH_BITS` | length.
     pub(super) index: String,
     /// When they came.
     pub(super) at: UnixMillis,
@@ -335,7 +336,7 @@ async fn check_lanes(connection: &mut SqliteConnection, lanes: u16) -> Result<()
     .await
     .map_err(failed)?;
     if let (Some(before), 1..) = (before, left) {
-        return Err(QueueError::Unreachable(format!(
+        return Err(QueueError::Refused(format!(
             "{lanes} lanes are asked for, but {left} messages wait in {before} lanes: let them drain first"
         )));
     }
@@ -390,7 +391,15 @@ fn json(rows: &[i64]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::group::LENGTH_BITS;
     use super::*;
+
+    #[test]
+    fn the_statement_takes_an_index_entry_apart_as_it_was_put_together() {
+        let (offset, length) =
+            (format!("(j.value >> {LENGTH_BITS})"), format!("j.value & {}", (1 << LENGTH_BITS) - 1));
+        assert!(GROUP.contains(&offset) && GROUP.contains(&length), "{offset}, {length}");
+    }
 
     #[tokio::test]
     async fn the_writing_connection_syncs_its_log_at_every_commit() {

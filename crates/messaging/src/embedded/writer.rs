@@ -15,7 +15,7 @@ use super::shared::Shared;
 use super::store::{Flow, Store, unreachable_for};
 use crate::{PublishError, QueueError};
 
-/// The rest after a failed commit, in milliseconds: a full disk is not emptied by hurry.
+/// The rest after a failed commit, in milliseconds: retrying faster would not free a full disk.
 const FAILURE_PAUSE_MS: u64 = 20;
 /// How long acknowledgements wait for a group to go with, in milliseconds.
 const DEBT_MS_MAX: u64 = 20;

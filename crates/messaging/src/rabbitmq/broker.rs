@@ -17,10 +17,9 @@ use super::plan::Plan;
 use super::publisher::Publisher;
 use super::stats::Stats;
 use super::target::Target;
+use crate::topology::MESSAGE_BYTES_MAX;
 use crate::{Consumer, PublishError, QueueError};
 
-/// The longest body, in bytes.
-const BODY_BYTES_MAX: usize = 8 << 20;
 /// How long the parting may take beyond the last confirms, in milliseconds.
 const PARTING_MS_MAX: u64 = 3_000;
 
@@ -133,9 +132,9 @@ impl RabbitBroker {
         message: &T,
     ) -> Result<(), PublishError> {
         let body = serde_json::to_vec(message).map_err(|e| PublishError::Unconfirmed(e.to_string()))?;
-        if body.len() > BODY_BYTES_MAX {
+        if body.len() > MESSAGE_BYTES_MAX {
             let what = target.name();
-            return Err(PublishError::Unconfirmed(format!("{what}: longer than {BODY_BYTES_MAX} bytes")));
+            return Err(PublishError::Unconfirmed(format!("{what}: longer than {MESSAGE_BYTES_MAX} bytes")));
         }
         self.publisher.put(target, id, body).await
     }

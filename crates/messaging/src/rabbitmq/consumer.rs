@@ -11,12 +11,10 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::inbox::Inbox;
-use super::link::{Live, farewell, within};
+use super::link::{Live, close_channel, within};
+use super::options::SETUP_MS_MAX;
 use super::unreachable;
 use crate::{Consumer, Delivery, QueueError};
-
-/// How long the broker may take to begin delivering, in milliseconds.
-const ANSWER_MS_MAX: u64 = 5_000;
 
 /// Consumes a queue on this channel; nothing but the consumer may use it.
 pub(super) async fn consume(
@@ -30,7 +28,7 @@ pub(super) async fn consume(
         let options = BasicConsumeOptions::default();
         channel.basic_consume(queue.into(), "".into(), options, arguments).await
     };
-    let stream = within(ANSWER_MS_MAX, asked).await.map_err(QueueError::Unreachable)?;
+    let stream = within(SETUP_MS_MAX, asked).await.map_err(QueueError::Unreachable)?;
     Ok(Inbox::reading(stream))
 }
 
@@ -145,7 +143,7 @@ impl Consumer for RabbitConsumer {
 
     async fn close(mut self: Box<Self>) -> Result<(), QueueError> {
         if let Some(channel) = self.channel.take() {
-            farewell(&channel).await;
+            close_channel(&channel).await;
         }
         Ok(())
     }
@@ -155,7 +153,7 @@ impl Drop for RabbitConsumer {
     fn drop(&mut self) {
         let Some(channel) = self.channel.take() else { return };
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(async move { farewell(&channel).await });
+            runtime.spawn(async move { close_channel(&channel).await });
         }
     }
 }

@@ -11,7 +11,7 @@ use super::link::Live;
 use super::publisher::Publisher;
 use super::target::Target;
 use crate::topology::{Cause, SUBSCRIPTIONS, subscription_queue};
-use crate::{DeadLetters, QueueError};
+use crate::{DeadLetters, PublishError, QueueError};
 
 /// Dead letters looked at at once.
 const LIST_MAX: usize = 1_000;
@@ -109,6 +109,15 @@ async fn find(turn: &mut Turn, cause: Cause, id: &str) -> Result<Option<Taken>, 
 async fn revive(turn: &mut Turn, publisher: &Publisher, taken: Taken) -> Result<(), QueueError> {
     let queue = Target::Queue(taken.letter.queue.clone());
     let published = publisher.put(queue, taken.message_id, taken.letter.body.into_bytes()).await;
-    published.map_err(|why| QueueError::Unreachable(format!("{}: {why}", taken.letter.queue)))?;
+    published.map_err(|why| not_put_back(&taken.letter.queue, &why))?;
     turn.bury(taken.tag).await
+}
+
+/// Why a letter stays where it is.
+fn not_put_back(queue: &str, why: &PublishError) -> QueueError {
+    let told = format!("{queue}: {why}");
+    match why {
+        PublishError::Full | PublishError::Unroutable(_) => QueueError::Refused(told),
+        PublishError::Unconfirmed(_) => QueueError::Unreachable(told),
+    }
 }

@@ -16,7 +16,7 @@ use lapin::{Channel, ErrorKind};
 use tokio::time::{Instant, sleep};
 
 use super::inbox::number;
-use super::link::{Live, farewell};
+use super::link::{Live, close_channel};
 use super::unreachable;
 use crate::QueueError;
 use crate::topology::Cause;
@@ -100,11 +100,11 @@ impl Turn {
 
     /// The next one's turn.
     pub(super) async fn end(self) {
-        farewell(&self.channel).await;
+        close_channel(&self.channel).await;
         if let Some(own) = self.own {
             // If this fails the connection is gone, and the queue with it.
             let _ = own.queue_delete(TURN.into(), QueueDeleteOptions::default()).await;
-            farewell(&own).await;
+            close_channel(&own).await;
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use lapin::options::{ConfirmSelectOptions, ExchangeDeclareOptions};
+use lapin::protocol::constants::REPLY_SUCCESS;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Event, ExchangeKind};
 use tokio::sync::watch;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::address::{Addresses, node};
 use super::dial;
+use super::options::ANSWER_MS_MAX;
 use super::plan::Plan;
 use crate::topology;
 
@@ -23,9 +25,7 @@ use crate::topology;
 const CONNECT_MS_MAX: u64 = 3_000;
 /// How long the declaration of the topology may take, in milliseconds. New queues need an election each.
 const DECLARE_MS_MAX: u64 = 60_000;
-/// How long a small question may take, in milliseconds.
-const ANSWER_MS_MAX: u64 = 2_000;
-/// Between two such questions, in milliseconds.
+/// Between two small questions, in milliseconds.
 const ASK_EVERY_MS: u64 = 2_000;
 /// Between two declarations, in milliseconds: bindings taken away by mistake come back.
 const DECLARE_EVERY_MS: u64 = 10_000;
@@ -33,8 +33,12 @@ const DECLARE_EVERY_MS: u64 = 10_000;
 const RETRY_MS: u64 = 50;
 /// The longest such wait, in milliseconds.
 const RETRY_MS_MAX: u64 = 1_000;
-/// How long a farewell may take, in milliseconds.
+/// How long the closing of a channel or connection may take, in milliseconds.
 const CLOSE_MS_MAX: u64 = 1_000;
+/// Between two looks at what the client says of a connection, in milliseconds.
+const STATUS_EVERY_MS: u64 = 100;
+/// What the broker is told at a closing.
+const BYE: &str = "bye";
 
 const CONNECTED: &str = "seckill_queue_connected";
 const CONNECTIONS: &str = "seckill_queue_connections_total";
@@ -115,8 +119,8 @@ impl Link {
         closing: CancellationToken,
     ) -> (Self, tokio::task::JoinHandle<()>) {
         let (state, watched) = watch::channel(State::Down("not connected yet".into()));
-        let keeper = Keeper { addresses, purpose, plan, closing, state };
-        (Self { state: watched }, tokio::spawn(keeper.run()))
+        let connector = Connector { addresses, purpose, plan, closing, state };
+        (Self { state: watched }, tokio::spawn(connector.run()))
     }
 
     /// The connection, or why there is none.
@@ -133,7 +137,7 @@ impl Link {
     }
 }
 
-struct Keeper {
+struct Connector {
     addresses: Addresses,
     purpose: Purpose,
     plan: Arc<Plan>,
@@ -141,7 +145,7 @@ struct Keeper {
     state: watch::Sender<State>,
 }
 
-impl Keeper {
+impl Connector {
     async fn run(self) {
         let closing = self.closing.clone();
         let mut retry = RETRY_MS;
@@ -196,7 +200,7 @@ impl Keeper {
     async fn declare(&self, live: &Live) -> Result<(), String> {
         let channel = live.channel().await?;
         within(DECLARE_MS_MAX, self.plan.declare(&channel)).await?;
-        farewell(&channel).await;
+        close_channel(&channel).await;
         Ok(())
     }
 
@@ -221,7 +225,7 @@ impl Keeper {
         }
         let leaving = Arc::clone(&live);
         let bye = async move {
-            let closed = leaving.connection.close(200, "bye".into());
+            let closed = leaving.connection.close(REPLY_SUCCESS, BYE.into());
             let _ = timeout(Duration::from_millis(CLOSE_MS_MAX), closed).await;
         };
         if self.closing.is_cancelled() {
@@ -271,7 +275,7 @@ impl Keeper {
 async fn listen(live: &Live, events: impl Stream<Item = Event>) -> String {
     let mut events = std::pin::pin!(events);
     let mut last = String::from("the connection ended");
-    let mut look = interval(Duration::from_millis(100));
+    let mut look = interval(Duration::from_millis(STATUS_EVERY_MS));
     loop {
         tokio::select! {
             event = events.next() => match event {
@@ -326,8 +330,8 @@ async fn question(live: &Live, control: &mut Option<Channel>) -> Result<(), Stri
 }
 
 /// Closes a channel, as far as the broker still cares.
-pub(super) async fn farewell(channel: &Channel) {
-    let _ = timeout(Duration::from_millis(CLOSE_MS_MAX), channel.close(200, "bye".into())).await;
+pub(super) async fn close_channel(channel: &Channel) {
+    let _ = timeout(Duration::from_millis(CLOSE_MS_MAX), channel.close(REPLY_SUCCESS, BYE.into())).await;
 }
 
 /// Waits so long and no longer.

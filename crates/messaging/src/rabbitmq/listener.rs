@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::consumer::consume;
 use super::inbox::Inbox;
-use super::link::{Live, farewell, within};
+use super::link::{Live, close_channel, within};
 use super::log::LogStart;
+use super::options::SETUP_MS_MAX;
 use super::plan::{Arguments, LOG, Value, table};
 use super::unreachable;
 use crate::{Broadcasts, EventTap, QueueError, topology};
@@ -27,8 +28,6 @@ const NEWS_WAITING_MAX: i64 = 1_024;
 const QUEUE_STAYS_MS: i64 = 60_000;
 /// What the names of listeners' queues begin with.
 const OWN: &str = "seckill.listener";
-/// How long the broker may take to make the queue, in milliseconds.
-const ANSWER_MS_MAX: u64 = 5_000;
 
 /// A listener.
 pub(super) struct Listener {
@@ -70,7 +69,7 @@ impl Listener {
             let (queue, exchange) = (own.into(), topology::BROADCAST.into());
             channel.queue_bind(queue, exchange, "".into(), options, FieldTable::default()).await
         };
-        within(ANSWER_MS_MAX, asked).await.map_err(QueueError::Unreachable)?;
+        within(SETUP_MS_MAX, asked).await.map_err(QueueError::Unreachable)?;
         let inbox = consume(&channel, own, NEWS_MAX, FieldTable::default()).await?;
         Ok((channel, inbox))
     }
@@ -119,7 +118,7 @@ impl Drop for Listener {
             runtime.spawn(async move {
                 match own {
                     Some(own) => remove(&channel, &own).await,
-                    None => farewell(&channel).await,
+                    None => close_channel(&channel).await,
                 }
             });
         }
@@ -128,8 +127,8 @@ impl Drop for Listener {
 
 /// Deletes a listener's queue, and closes the channel. What stays expires.
 async fn remove(channel: &Channel, own: &str) {
-    let _ = within(ANSWER_MS_MAX, channel.queue_delete(own.into(), QueueDeleteOptions::default())).await;
-    farewell(channel).await;
+    let _ = within(SETUP_MS_MAX, channel.queue_delete(own.into(), QueueDeleteOptions::default())).await;
+    close_channel(channel).await;
 }
 
 /// A queue's name that nobody else has.

@@ -13,14 +13,13 @@ use tokio::time::timeout;
 use super::address::{Addresses, node};
 use super::dial;
 use super::inbox::number;
+use super::options::SETUP_MS_MAX;
 use super::plan::LOG;
 use super::unreachable;
 use crate::QueueError;
 
 /// Events sent ahead of their reading.
 const AHEAD_MAX: u16 = 256;
-/// How long a node may take to answer, in milliseconds.
-const ANSWER_MS_MAX: u64 = 5_000;
 
 /// Where reading begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -103,7 +102,7 @@ impl EventLog {
         for attempt in 0..addresses.count() {
             let uri = addresses.nth(attempt);
             let name = node(&uri);
-            let bound = Duration::from_millis(ANSWER_MS_MAX);
+            let bound = Duration::from_millis(SETUP_MS_MAX);
             let connection = match dial::connect(uri, "seckill events", bound).await {
                 Ok(connection) => connection,
                 Err(why) => {
@@ -114,7 +113,7 @@ impl EventLog {
             match timeout(bound, Self::read(connection, start)).await {
                 Ok(Ok(log)) => return Ok(log),
                 Ok(Err(error)) => failed = format!("{name}: {error}"),
-                Err(_) => failed = format!("{name}: no answer within {ANSWER_MS_MAX} ms"),
+                Err(_) => failed = format!("{name}: no answer within {SETUP_MS_MAX} ms"),
             }
         }
         Err(QueueError::Unreachable(failed))

@@ -4,17 +4,24 @@ use std::time::Duration;
 
 use crate::topology::Limits;
 
-/// Lanes when nothing else is said.
+/// For tests, benches and `infra/rabbitmq/definitions.json`; processes take `SECKILL_LANES`.
 pub const LANES_DEFAULT: u16 = 8;
-/// Publishes under way at once, each waiting for its confirm. One is stop-and-wait.
+/// Publishes under way at once, each waiting for its confirm. One is stop-and-wait. For tests and benches; processes
+/// take `SECKILL_CONFIRM_WINDOW`.
 pub const CONFIRM_WINDOW_DEFAULT: usize = 1_024;
 /// Messages a consumer is sent ahead of its acknowledgements. At least two batches: one is committed
-/// while the next one arrives.
+/// while the next one arrives. For tests and benches; processes take `SECKILL_PREFETCH`.
 pub const PREFETCH_DEFAULT: u16 = 2_000;
-/// How long a publisher waits for its confirm, in milliseconds.
+/// How long a publisher waits for its confirm, in milliseconds. For tests and benches; processes take
+/// `SECKILL_PUBLISH_WAIT_MS`.
 pub const PUBLISH_WAIT_MS_MAX: u64 = 2_000;
 /// A peer that says nothing for twice this long is gone, in seconds.
 pub const HEARTBEAT_S: u16 = 5;
+/// How long the broker may take to answer a small question, in milliseconds.
+pub(super) const ANSWER_MS_MAX: u64 = 2_000;
+/// How long it may take to make or remove a listener's queue, to begin delivering, or to let a reader of the log in, in
+/// milliseconds.
+pub(super) const SETUP_MS_MAX: u64 = 5_000;
 
 /// The settings of a RabbitMQ broker.
 #[derive(Clone, Debug)]

@@ -80,7 +80,7 @@ impl Plan {
         ];
         let exchanges = exchanges.map(|(name, kind)| Exchange { name, kind }).into();
         let mut plan = Self { exchanges, queues: Vec::new(), bindings: Vec::new() };
-        // The dead letters first: no queue should lose a message because its grave is not dug yet.
+        // Dead-letter queues first: a lane declared before them could lose a dead letter.
         Cause::ALL.into_iter().for_each(|cause| plan.add_cause(cause, limits));
         plan.add_log();
         SUBSCRIPTIONS.into_iter().for_each(|subscription| plan.add_subscription(subscription, limits));

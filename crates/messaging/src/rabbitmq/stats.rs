@@ -15,10 +15,8 @@ use parking_lot::Mutex;
 
 use super::inbox::Inbox;
 use super::link::{Link, within};
+use super::options::ANSWER_MS_MAX;
 use crate::QueueError;
-
-/// How long the broker may take to tell a queue's depth, in milliseconds.
-const ANSWER_MS_MAX: u64 = 2_000;
 
 /// Asks for the depths of queues.
 pub(super) struct Stats {

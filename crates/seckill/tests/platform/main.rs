@@ -55,7 +55,8 @@ async fn an_unpaid_order_expires_and_its_unit_sells_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn money_that_comes_late_takes_a_unit_if_there_is_one() {
     let stage = Stage::start().await;
-    let sale = stage.sale("late", 1, 1).await;
+    // Long enough to see it committed, and to begin to pay.
+    let sale = stage.sale("late", 1, 5).await;
     let ann = stage.buyer("ann").await;
     let order = ann.buy(&sale, 1).await.expect("the only unit");
     stage.until("committed", async || ann.status(order).await == OrderStatus::PendingPayment).await;

@@ -17,17 +17,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for StrictJson<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        if !is_json(request.headers()) {
-            return Err(ApiError::new(Code::UnsupportedMediaType, "Send content-type: application/json."));
-        }
+        require_json(request.headers())?;
         let body = read_body(request).await?;
-        parse(&body).map(Self)
+        parse_json(&body).map(Self)
     }
 }
 
-/// Parses a strict JSON body.
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    // serde takes a list of an object's fields for the object; the contract does not.
+/// A JSON object of this type. serde takes a list of an object's fields for the object; the contract does not.
+///
+/// # Errors
+/// 400, with what is wrong.
+pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     if body.trim_ascii_start().first() == Some(&b'[') {
         return Err(ApiError::new(Code::BadRequest, "The body is not as documented: expected an object."));
     }
@@ -46,8 +46,15 @@ pub(crate) async fn read_body(request: Request) -> Result<Bytes, ApiError> {
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+/// Whether the body says that it is JSON.
+///
+/// # Errors
+/// 415 unless it does.
+pub fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
     let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let media_type = value.split(';').next().unwrap_or_default().trim();
-    media_type.eq_ignore_ascii_case("application/json")
+    if media_type.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(ApiError::new(Code::UnsupportedMediaType, "Send content-type: application/json."))
 }

@@ -38,6 +38,10 @@ const STREAMS_MAX: u32 = 64;
 const RESET_STREAMS_MAX: usize = 32;
 /// How long a client may do nothing unless its listener says otherwise, in milliseconds.
 pub(super) const QUIET_MS: u64 = 5_000;
+/// How long a client may leave unacknowledged what was sent to it, in milliseconds. One that vanished (a closed lid, a
+/// changed network) breaks no connection: without this, the kernel tries for a quarter of an hour.
+#[cfg(target_os = "linux")]
+const UNHEARD_MS_MAX: u32 = 30_000;
 /// Waiting time after `accept` failed (usually: too many open files).
 const ACCEPT_RETRY_MS: u64 = 50;
 
@@ -139,7 +143,10 @@ pub async fn serve<H: Handler>(
                 continue;
             }
         };
-        let Some(place) = places.take(peer.ip(), limits.connections_per_address_max) else { continue };
+        let Some(place) = places.take(peer.ip(), limits.connections_per_address_max) else {
+            metrics::counter!("http_connections_refused_total").increment(1);
+            continue;
+        };
         let activity = Arc::<Activity>::default();
         let connection = connection(&builder, stream, peer, handler.clone(), &activity);
         rows.seat(Guest {
@@ -192,6 +199,8 @@ fn connection<H: Handler>(
 > {
     // Answers are single small writes: waiting to merge them only costs latency.
     let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, UNHEARD_MS_MAX);
     let io = TokioIo::new(Watched::new(stream, activity.clone()));
     let activity = activity.clone();
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -126,13 +126,20 @@ impl Settings {
         self.number(name, min, max).map(Duration::from_millis)
     }
 
-    /// A listener's address. `localhost` is understood; other host names are not resolved.
+    /// A listener's address: that of an IP address, or the first of a host name, IPv4 before IPv6.
     ///
     /// # Errors
-    /// When it is missing or no address.
+    /// When it is missing, is no `host:port`, or its host has no address.
     pub fn address(&self, name: &str) -> Result<SocketAddr, SettingsError> {
-        let text = self.required(name)?.replace("localhost", "127.0.0.1");
-        text.parse().map_err(|_| SettingsError::bad(name, format_args!("{text:?} is not host:port")))
+        let text = self.required(name)?;
+        if !text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        {
+            return Err(SettingsError::bad(name, format_args!("{text:?} is not host:port")));
+        }
+        let found =
+            text.to_socket_addrs().map_err(|e| SettingsError::bad(name, format_args!("{text:?}: {e}")))?;
+        let first = found.min_by_key(SocketAddr::is_ipv6);
+        first.ok_or_else(|| SettingsError::bad(name, format_args!("{text:?} has no address")))
     }
 
     /// `true` or `false`.
@@ -196,6 +203,8 @@ mod tests {
             ("SECKILL_DEMO", "yes"),
         ])
         .unwrap();
+        let named = with(&[("SECKILL_LISTEN", "localhost:80")]).unwrap().address("SECKILL_LISTEN");
+        assert_eq!(named.unwrap().to_string(), "127.0.0.1:80");
         let told = [
             settings.number("SECKILL_LANES", 1, 9).unwrap_err(),
             settings.secret("SECKILL_ADMIN_TOKEN").unwrap_err(),

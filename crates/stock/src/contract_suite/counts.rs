@@ -3,12 +3,12 @@
 use domain::Phase;
 
 use super::{Harness, Stage, TICKET_MS, first};
-use crate::{Reserved, StockConfig};
+use crate::{ReserveOutcome, StockConfig};
 
 pub(super) async fn settle_and_release_are_idempotent_in_any_order(harness: &dyn Harness) {
     let stage = Stage::open(harness, "idempotent", 4, 4).await;
     for n in 1..=3 {
-        assert_eq!(stage.reserve(n, "ann", 1).await, Reserved::Reserved);
+        assert_eq!(stage.reserve(n, "ann", 1).await, ReserveOutcome::Reserved);
     }
     for _ in 0..2 {
         stage.store.settle(&stage.sale, &[first(1)]).await.expect("settle");
@@ -31,7 +31,7 @@ pub(super) async fn many_settle_in_one_call(harness: &dyn Harness) {
     const MANY: u32 = 250;
     let stage = Stage::open(harness, "many", MANY + 1, MANY).await;
     for n in 1..=MANY {
-        assert_eq!(stage.reserve(u64::from(n), "ann", 1).await, Reserved::Reserved);
+        assert_eq!(stage.reserve(u64::from(n), "ann", 1).await, ReserveOutcome::Reserved);
     }
     stage.store.settle(&stage.sale, &[first(3)]).await.expect("settle");
     stage.store.release(&stage.sale, first(4)).await.expect("release");
@@ -64,12 +64,12 @@ pub(super) async fn changes_rise_when_stock_runs_out_and_comes_back(harness: &dy
     let stage = Stage::open(harness, "changes", 1, 1).await;
     let start = stage.store.view(&stage.sale).await.expect("there").change;
     stage.reserve(1, "ann", 1).await;
-    let Reserved::SoldOut(out) = stage.reserve(2, "bob", 1).await else { panic!("must be sold out") };
+    let ReserveOutcome::SoldOut(out) = stage.reserve(2, "bob", 1).await else { panic!("must be sold out") };
     assert!(out > start);
     let back = stage.store.release(&stage.sale, first(1)).await.expect("release");
     assert!(back.from_zero && back.change > out);
     stage.reserve(3, "cat", 1).await;
-    let Reserved::SoldOut(again) = stage.reserve(4, "dan", 1).await else { panic!("must be sold out") };
+    let ReserveOutcome::SoldOut(again) = stage.reserve(4, "dan", 1).await else { panic!("must be sold out") };
     assert!(again > back.change, "a flag set by the older answer must not outlive the newer news");
 }
 
@@ -99,7 +99,7 @@ pub(super) async fn a_forgotten_id_that_reserves_once_more_is_as_young_as_that(h
     stage.reserve(2, "ann", 1).await;
     harness.pass(TICKET_MS).await;
     // A late payment may ask again under its id, with another expiry.
-    assert_eq!(stage.reserve(1, "ann", 1).await, Reserved::Reserved);
+    assert_eq!(stage.reserve(1, "ann", 1).await, ReserveOutcome::Reserved);
     let found = stage.store.stale(&stage.sale, 0, 9).await.expect("stale");
     let ids: Vec<_> = found.iter().map(|held| held.id).collect();
     assert_eq!(ids, [first(2), first(1)], "each once, by its present reservation");

@@ -4,7 +4,7 @@ use contract::internal::LiveOrder;
 use domain::Epoch;
 
 use super::{Harness, Stage, buyer_id, first};
-use crate::{Rebuild, Reserved, StockError};
+use crate::{Rebuild, ReserveOutcome, StockError};
 
 fn live(n: u64, buyer: &str, quantity: u32) -> LiveOrder {
     LiveOrder { reservation: first(n), buyer: buyer_id(buyer), quantity }
@@ -37,11 +37,15 @@ pub(super) async fn a_rebuild_restores_what_the_ledger_knows(harness: &dyn Harne
     let rows = [live(1, "ann", 2), live(2, "bob", 1), live(2, "bob", 1)];
     stage.rebuild(Epoch(2), 5, &rows).await;
     assert_eq!(stage.counts().await, (2, 0, 3));
-    assert_eq!(stage.reserve(3, "ann", 1).await, Reserved::StaleTicket, "tickets of the lost state are void");
+    assert_eq!(
+        stage.reserve(3, "ann", 1).await,
+        ReserveOutcome::StaleTicket,
+        "tickets of the lost state are void"
+    );
     stage.epoch = Epoch(2);
-    assert_eq!(stage.reserve(1, "ann", 2).await, Reserved::Settled);
-    assert_eq!(stage.reserve(3, "ann", 1).await, Reserved::LimitReached, "buyers' units are restored");
-    assert_eq!(stage.reserve(4, "bob", 1).await, Reserved::Reserved);
+    assert_eq!(stage.reserve(1, "ann", 2).await, ReserveOutcome::Settled);
+    assert_eq!(stage.reserve(3, "ann", 1).await, ReserveOutcome::LimitReached, "buyers' units are restored");
+    assert_eq!(stage.reserve(4, "bob", 1).await, ReserveOutcome::Reserved);
     let back = stage.store.release(&stage.sale, first(1)).await.expect("release");
     assert_eq!(back.units, 2, "a restored order gives its units back like any other");
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use domain::{BuyerId, Epoch, OrderId, Phase, ReservationId, SaleId, UnixMillis};
 
-use crate::{Rebuild, Reserve, Reserved, StockConfig, StockStore};
+use crate::{Rebuild, ReserveOutcome, ReserveRequest, StockConfig, StockStore};
 
 /// A store under test, and power over its time and its memory.
 #[async_trait]
@@ -91,8 +91,8 @@ impl<'a> Stage<'a> {
         assert!(self.store.rebuild_finish(&rebuild, &self.config, total, 1).await.expect("finish"));
     }
 
-    async fn request(&self, id: u64, buyer: &str, quantity: u32) -> Reserve {
-        Reserve {
+    async fn request(&self, id: u64, buyer: &str, quantity: u32) -> ReserveRequest {
+        ReserveRequest {
             sale: self.sale.clone(),
             id: first(id),
             buyer: buyer_id(buyer),
@@ -102,7 +102,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    async fn reserve(&self, id: u64, buyer: &str, quantity: u32) -> Reserved {
+    async fn reserve(&self, id: u64, buyer: &str, quantity: u32) -> ReserveOutcome {
         let request = self.request(id, buyer, quantity).await;
         self.store.reserve(&request).await.expect("the sale is there")
     }

@@ -15,7 +15,8 @@ use parking_lot::{Mutex, RwLock};
 
 use self::sale::SaleStock;
 use crate::port::{
-    Held, Peek, Rebuild, Released, Reserve, Reserved, SaleView, Snapshot, StockConfig, StockError, StockStore,
+    Held, Peek, Rebuild, Released, ReserveOutcome, ReserveRequest, SaleView, Snapshot, StockConfig,
+    StockError, StockStore,
 };
 
 /// Sales a process keeps at most; opening another is refused.
@@ -73,7 +74,7 @@ impl MemoryStock {
 
 #[async_trait]
 impl StockStore for MemoryStock {
-    async fn reserve(&self, request: &Reserve) -> Result<Reserved, StockError> {
+    async fn reserve(&self, request: &ReserveRequest) -> Result<ReserveOutcome, StockError> {
         let now = self.clock.now();
         self.with(&request.sale, |sale| sale.reserve(request, now))
     }

@@ -7,7 +7,9 @@ use contract::internal::LiveOrder;
 use domain::{BuyerId, Epoch, ReservationId, SaleState, StateInputs, UnixMillis};
 
 use super::shelf::{Record, Shelf, State};
-use crate::port::{ClosedBecause, Held, Peek, Released, Reserve, Reserved, SaleView, Snapshot, StockConfig};
+use crate::port::{
+    ClosedReason, Held, Peek, Released, ReserveOutcome, ReserveRequest, SaleView, Snapshot, StockConfig,
+};
 
 /// A sale's stock: counts, terms, and every reservation by id. Always:
 /// free + reserved + settled = total, unless a total below what is held was set (then free is 0).
@@ -79,61 +81,61 @@ impl SaleStock {
         self.changes = 1;
     }
 
-    pub(super) fn reserve(&mut self, request: &Reserve, now: UnixMillis) -> Reserved {
+    pub(super) fn reserve(&mut self, request: &ReserveRequest, now: UnixMillis) -> ReserveOutcome {
         self.shelf.forget_expired(now);
         if let Some(known) = self.known(request, now) {
             return known;
         }
         if now >= request.expires_at {
-            return Reserved::Expired;
+            return ReserveOutcome::Expired;
         }
         if request.epoch != self.epoch {
-            return Reserved::StaleTicket;
+            return ReserveOutcome::StaleTicket;
         }
         if let Some(closed) = self.closed(request, now) {
-            return Reserved::Closed(closed);
+            return ReserveOutcome::Closed(closed);
         }
         let held = self.units_by_buyer.get(&request.buyer).copied().unwrap_or(0);
         if held.saturating_add(request.quantity) > self.config.per_user_limit {
-            return Reserved::LimitReached;
+            return ReserveOutcome::LimitReached;
         }
         if self.free == 0 {
-            return Reserved::SoldOut(self.change());
+            return ReserveOutcome::SoldOut(self.change());
         }
         if request.quantity > self.free {
-            return Reserved::NotEnough { free: self.free };
+            return ReserveOutcome::NotEnough { free: self.free };
         }
         self.take(request, now);
-        Reserved::Reserved
+        ReserveOutcome::Reserved
     }
 
-    fn known(&self, request: &Reserve, now: UnixMillis) -> Option<Reserved> {
+    fn known(&self, request: &ReserveRequest, now: UnixMillis) -> Option<ReserveOutcome> {
         let record = self.shelf.get(request.id)?;
         if record.quantity != request.quantity {
-            return Some(Reserved::QuantityMismatch);
+            return Some(ReserveOutcome::QuantityMismatch);
         }
         Some(match record.state {
-            State::Reserved if now >= record.expires_at && !request.id.late => Reserved::Overdue,
-            State::Reserved => Reserved::AlreadyReserved,
-            State::Settled => Reserved::Settled,
-            State::Released => Reserved::Finished,
+            State::Reserved if now >= record.expires_at && !request.id.late => ReserveOutcome::Overdue,
+            State::Reserved => ReserveOutcome::AlreadyReserved,
+            State::Settled => ReserveOutcome::Settled,
+            State::Released => ReserveOutcome::Released,
         })
     }
 
-    fn closed(&self, request: &Reserve, now: UnixMillis) -> Option<ClosedBecause> {
+    fn closed(&self, request: &ReserveRequest, now: UnixMillis) -> Option<ClosedReason> {
         // Money that came late may take a unit whenever there is one.
         if request.id.late {
             return None;
         }
         match self.inputs().at(now) {
-            SaleState::Upcoming => Some(ClosedBecause::NotOpen),
-            SaleState::Paused => Some(ClosedBecause::Paused),
-            SaleState::Ended => Some(ClosedBecause::Ended),
+            SaleState::Upcoming => Some(ClosedReason::NotOpen),
+            SaleState::Paused => Some(ClosedReason::Paused),
+            SaleState::Ended => Some(ClosedReason::Ended),
             SaleState::Open | SaleState::SoldOut => None,
         }
     }
 
-    fn take(&mut self, request: &Reserve, now: UnixMillis) {
+    fn take(&mut self, request: &ReserveRequest, now: UnixMillis) {
         self.free -= request.quantity;
         self.reserved += request.quantity;
         self.reservations += 1;

@@ -16,6 +16,12 @@ use super::failure::Failure;
 const PIPELINE_BUFFER: usize = 1_024;
 /// After so many times the bound of a call nobody waits for a cluster's answer any more.
 const STALLED: u32 = 10;
+/// How often a call to a cluster is tried again. Once, and at once: the caller's bound is short, and the connection heals
+/// by itself.
+const CLUSTER_RETRIES: u32 = 1;
+/// The wait before that, in milliseconds.
+const RETRY_WAIT_MS_MIN: u64 = 10;
+const RETRY_WAIT_MS_MAX: u64 = 50;
 /// Port of a server, and of a sentinel, that names none.
 const PORT: u16 = 6_379;
 const SENTINEL_PORT: u16 = 26_379;
@@ -49,7 +55,7 @@ impl Address {
         let (protocol, kind) = scheme.split_once('+').unwrap_or((scheme, ""));
         match protocol {
             PLAIN => {}
-            ENCRYPTED => choose_cryptography(),
+            ENCRYPTED => install_crypto_provider(),
             _ => return Err(UNKNOWN),
         }
         match kind {
@@ -64,11 +70,10 @@ impl Address {
                 }
                 let (credentials, hosts) = hosts.rsplit_once('@').unwrap_or(("", hosts));
                 let nodes = servers(protocol, credentials, hosts, PORT, "")?;
-                // One retry, at once: the caller's bound is short, and the connection heals by itself.
                 let builder = ClusterClient::builder(nodes)
-                    .retries(1)
-                    .max_retry_wait(50)
-                    .min_retry_wait(10)
+                    .retries(CLUSTER_RETRIES)
+                    .min_retry_wait(RETRY_WAIT_MS_MIN)
+                    .max_retry_wait(RETRY_WAIT_MS_MAX)
                     // While a node that is away is dialled, the calls of the others wait.
                     .connection_timeout(answer_max / 2)
                     // A host that is gone breaks no connection by itself.
@@ -117,7 +122,7 @@ impl Address {
 
 /// The client asks the process for its cryptography, and panics where it finds a choice of several: whatever
 /// else is linked in, this one is there. A program that has chosen before keeps its choice.
-fn choose_cryptography() {
+fn install_crypto_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 

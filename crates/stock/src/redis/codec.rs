@@ -5,10 +5,34 @@ use domain::{BuyerId, Epoch, OrderId, Phase, ReservationId, SaleId, StateInputs,
 use redis::{Cmd, Value};
 
 use super::failure::{Failure, refused};
-use crate::port::{ClosedBecause, Held, Peek, Released, Reserved, SaleView, Snapshot, StockConfig};
+use crate::port::{ClosedReason, Held, Peek, Released, ReserveOutcome, SaleView, Snapshot, StockConfig};
 
+/// Bytes of a reservation's id on the server, and of a late one's, which ends in a letter more.
+const ID_LEN: usize = 17;
+const LATE_ID_LEN: usize = 18;
 /// Room for one call's arguments: reserve, the longest of the frequent ones, needs about 400 bytes.
 const ARGUMENT_BYTES: usize = 512;
+
+/// What the functions answer for a sale that is not in force.
+const UNKNOWN: i64 = -1;
+
+/// Answers of reserve, named as in `seckill.lua`.
+mod code {
+    pub(super) const RESERVED: i64 = 0;
+    pub(super) const ALREADY: i64 = 1;
+    pub(super) const SETTLED: i64 = 2;
+    pub(super) const FINISHED: i64 = 3;
+    pub(super) const MISMATCH: i64 = 4;
+    pub(super) const EXPIRED: i64 = 5;
+    pub(super) const STALE: i64 = 6;
+    pub(super) const LIMIT: i64 = 7;
+    pub(super) const SOLD_OUT: i64 = 8;
+    pub(super) const NOT_ENOUGH: i64 = 9;
+    pub(super) const NOT_OPEN: i64 = 10;
+    pub(super) const PAUSED: i64 = 11;
+    pub(super) const ENDED: i64 = 12;
+    pub(super) const OVERDUE: i64 = 13;
+}
 
 /// The keys of a sale, named as in `seckill.lua`.
 #[derive(Clone, Copy)]
@@ -51,14 +75,14 @@ pub(super) fn call(function: &str, sale: &SaleId, keys: &[Key]) -> Cmd {
 
 /// A reservation id on the server: a zero byte, which no buyer's name starts with, then the order id's 16,
 /// and one more if it is late.
-pub(super) struct IdBytes([u8; 18], usize);
+pub(super) struct IdBytes([u8; LATE_ID_LEN], usize);
 
 impl IdBytes {
     pub(super) fn of(id: ReservationId) -> Self {
-        let mut bytes = [0; 18];
-        bytes[1..17].copy_from_slice(&id.order.to_bytes());
-        bytes[17] = b'L';
-        Self(bytes, if id.late { 18 } else { 17 })
+        let mut bytes = [0; LATE_ID_LEN];
+        bytes[1..ID_LEN].copy_from_slice(&id.order.to_bytes());
+        bytes[ID_LEN] = b'L';
+        Self(bytes, if id.late { LATE_ID_LEN } else { ID_LEN })
     }
 
     pub(super) fn as_slice(&self) -> &[u8] {
@@ -68,7 +92,7 @@ impl IdBytes {
 
 fn id(value: &Value) -> Result<ReservationId, Failure> {
     let Value::BulkString(bytes) = value else { return Err(nonsense()) };
-    let (order, late) = bytes.split_at_checked(17).ok_or_else(nonsense)?;
+    let (order, late) = bytes.split_at_checked(ID_LEN).ok_or_else(nonsense)?;
     let order = OrderId::from_bytes(order[1..].try_into().map_err(|_| nonsense())?);
     Ok(ReservationId { order, late: !late.is_empty() })
 }
@@ -84,9 +108,9 @@ pub(super) fn config(command: &mut Cmd, config: &StockConfig) {
     command.arg(phase).arg(config.per_user_limit);
 }
 
-/// What the functions answer for a sale that is not in force.
+/// Whether this is the answer for a sale that is not in force.
 pub(super) fn is_unknown(answer: &Value) -> bool {
-    matches!(answer, Value::Int(-1))
+    matches!(answer, Value::Int(UNKNOWN))
 }
 
 fn nonsense() -> Failure {
@@ -114,28 +138,30 @@ fn change(epoch: &Value, n: &Value) -> Result<Change, Failure> {
     Ok(Change { epoch: number(epoch)?, n: number(n)? })
 }
 
-pub(super) fn reserved(answer: &Value, epoch: Epoch) -> Result<Reserved, Failure> {
-    let Value::Int(code) = answer else {
-        let [code, n] = parts(answer)?;
-        return match code {
-            Value::Int(8) => Ok(Reserved::SoldOut(Change { epoch: epoch.0, n: number(n)? })),
-            Value::Int(9) => Ok(Reserved::NotEnough { free: number(n)? }),
+pub(super) fn reserved(answer: &Value, epoch: Epoch) -> Result<ReserveOutcome, Failure> {
+    let Value::Int(told) = answer else {
+        let [told, n] = parts(answer)?;
+        return match told {
+            Value::Int(code::SOLD_OUT) => {
+                Ok(ReserveOutcome::SoldOut(Change { epoch: epoch.0, n: number(n)? }))
+            }
+            Value::Int(code::NOT_ENOUGH) => Ok(ReserveOutcome::NotEnough { free: number(n)? }),
             _ => Err(nonsense()),
         };
     };
-    Ok(match code {
-        0 => Reserved::Reserved,
-        1 => Reserved::AlreadyReserved,
-        2 => Reserved::Settled,
-        3 => Reserved::Finished,
-        4 => Reserved::QuantityMismatch,
-        5 => Reserved::Expired,
-        6 => Reserved::StaleTicket,
-        7 => Reserved::LimitReached,
-        10 => Reserved::Closed(ClosedBecause::NotOpen),
-        11 => Reserved::Closed(ClosedBecause::Paused),
-        12 => Reserved::Closed(ClosedBecause::Ended),
-        13 => Reserved::Overdue,
+    Ok(match *told {
+        code::RESERVED => ReserveOutcome::Reserved,
+        code::ALREADY => ReserveOutcome::AlreadyReserved,
+        code::SETTLED => ReserveOutcome::Settled,
+        code::FINISHED => ReserveOutcome::Released,
+        code::MISMATCH => ReserveOutcome::QuantityMismatch,
+        code::EXPIRED => ReserveOutcome::Expired,
+        code::STALE => ReserveOutcome::StaleTicket,
+        code::LIMIT => ReserveOutcome::LimitReached,
+        code::NOT_OPEN => ReserveOutcome::Closed(ClosedReason::NotOpen),
+        code::PAUSED => ReserveOutcome::Closed(ClosedReason::Paused),
+        code::ENDED => ReserveOutcome::Closed(ClosedReason::Ended),
+        code::OVERDUE => ReserveOutcome::Overdue,
         _ => return Err(nonsense()),
     })
 }

@@ -12,7 +12,7 @@
 --   draft, draft book    a state that is being rebuilt
 
 -- Rises with every change of this file. A newer library must serve the callers of an older one.
-local VERSION = 5
+local VERSION = 6
 
 -- What every function answers for a sale whose state is not in force.
 local UNKNOWN = -1
@@ -353,7 +353,7 @@ local function permitted(state, draft, args)
   return drafts[state] == mine and redis.call('HGET', draft, 'permission') == mine
 end
 
--- keys: state, draft, draft book. args: epoch, token.
+-- keys: state, draft, draft book, book, ages, graves. args: epoch, token.
 local function rebuild_begin(keys, args)
   -- Also over a state that is not in force, only a higher epoch may be written.
   local there, epoch = redis.call('GET', keys[1]), tonumber(args[1])
@@ -365,7 +365,9 @@ local function rebuild_begin(keys, args)
   if is_there and tonumber(string.match(begun, '^%d+')) > epoch then
     return 0
   end
-  redis.call('UNLINK', keys[2], keys[3])
+  -- With what belongs to the old state, which serves nobody any more (older callers do not name it): there need be room
+  -- for one of the two only.
+  redis.call('UNLINK', unpack(keys, 2))
   -- Out of force from here on: the ledger rejects what is reserved in it once the barrier is reached.
   armed[keys[1]] = nil
   drafts[keys[1]] = permission(args)
@@ -425,7 +427,8 @@ register('release', release, 'allow-oom')
 register('configure', configure, 'allow-oom')
 register('set_total', set_total, 'allow-oom')
 register('stale', stale, 'allow-oom')
-register('rebuild_begin', rebuild_begin)
-register('rebuild_load', rebuild_load)
-register('rebuild_finish', rebuild_finish)
+-- And what is rebuilt is no more than the ledger holds.
+register('rebuild_begin', rebuild_begin, 'allow-oom')
+register('rebuild_load', rebuild_load, 'allow-oom')
+register('rebuild_finish', rebuild_finish, 'allow-oom')
 register('version', function() return VERSION end, 'no-writes')

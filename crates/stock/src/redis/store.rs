@@ -9,7 +9,8 @@ use super::codec::{self, IdBytes, Key};
 use super::failure::Failure;
 use super::{RedisStock, link};
 use crate::port::{
-    Held, Peek, Rebuild, Released, Reserve, Reserved, SaleView, Snapshot, StockConfig, StockError, StockStore,
+    Held, Peek, Rebuild, Released, ReserveOutcome, ReserveRequest, SaleView, Snapshot, StockConfig,
+    StockError, StockStore,
 };
 
 /// Live orders written by one call at most: a call blocks the server for about a millisecond.
@@ -40,7 +41,7 @@ impl RedisStock {
 
 #[async_trait]
 impl StockStore for RedisStock {
-    async fn reserve(&self, request: &Reserve) -> Result<Reserved, StockError> {
+    async fn reserve(&self, request: &ReserveRequest) -> Result<ReserveOutcome, StockError> {
         let mut command = codec::call("seckill_reserve", &request.sale, &[State, Book, Ages]);
         command.arg(IdBytes::of(request.id).as_slice()).arg(request.buyer.as_str());
         command.arg(request.quantity).arg(request.epoch.0).arg(request.expires_at.0);
@@ -104,7 +105,8 @@ impl StockStore for RedisStock {
     }
 
     async fn rebuild_begin(&self, rebuild: &Rebuild) -> Result<bool, StockError> {
-        let mut command = codec::call("seckill_rebuild_begin", &rebuild.sale, &REBUILD_KEYS);
+        let keys = [State, Draft, DraftBook, Book, Ages, Graves];
+        let mut command = codec::call("seckill_rebuild_begin", &rebuild.sale, &keys);
         command.arg(rebuild.epoch.0).arg(rebuild.token);
         // A node of a cluster that was away when the others were seen to may have an older library.
         self.see_to_library().await;

@@ -4,7 +4,7 @@ use std::fs;
 
 use domain::Epoch;
 use redis::aio::MultiplexedConnection;
-use stock::{Peek, Rebuild, RedisOptions, RedisStock, Reserved, StockError, StockStore};
+use stock::{Peek, Rebuild, RedisOptions, RedisStock, ReserveOutcome, StockError, StockStore};
 
 use crate::support::{Server, connected, first, open_sale, request, sale, setting, until};
 
@@ -51,7 +51,7 @@ async fn a_gateways_credentials_reserve_and_look_and_no_more() {
     let shoes = sale("shoes");
     open_sale(&*inventory, &shoes, 1, 5).await;
     let ticket = request(&*gateway, &shoes, 1).await;
-    assert_eq!(gateway.reserve(&ticket).await, Ok(Reserved::Reserved));
+    assert_eq!(gateway.reserve(&ticket).await, Ok(ReserveOutcome::Reserved));
     assert!(matches!(gateway.peek(&shoes, ticket.id).await, Ok(Peek::Reserved(_))));
 
     let refused = |error: StockError| {
@@ -95,7 +95,7 @@ async fn inventorys_credentials_keep_the_stock_and_the_library() {
     let shoes = sale("shoes");
     open_sale(&*store, &shoes, 1, 5).await;
     let ticket = request(&*store, &shoes, 1).await;
-    assert_eq!(store.reserve(&ticket).await, Ok(Reserved::Reserved));
+    assert_eq!(store.reserve(&ticket).await, Ok(ReserveOutcome::Reserved));
     assert_eq!(store.settle(&shoes, &[ticket.id]).await, Ok(()));
     assert_eq!(store.release(&shoes, ticket.id).await.map(|r| r.units), Ok(1));
     assert!(store.stale(&shoes, 0, 9).await.is_ok());

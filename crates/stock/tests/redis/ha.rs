@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use domain::{Epoch, SaleId};
-use stock::{Rebuild, RedisOptions, RedisStock, Reserved, StockError, StockStore};
+use stock::{Rebuild, RedisOptions, RedisStock, ReserveOutcome, StockError, StockStore};
 
-use crate::support::{Server, connected, keeper, open_sale, request, sale, until};
+use crate::support::{
+    CLUSTERED, Server, cluster, cluster_url, connected, keeper, open_sale, request, sale, until,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Redis: cargo xtask test runs it"]
@@ -21,7 +23,7 @@ async fn sentinels_name_the_new_primary_and_the_store_follows() {
     let shoes = sale("shoes");
     open_sale(&*store, &shoes, 1, 5).await;
     let ticket = request(&*store, &shoes, 1).await;
-    assert_eq!(store.reserve(&ticket).await, Ok(Reserved::Reserved));
+    assert_eq!(store.reserve(&ticket).await, Ok(ReserveOutcome::Reserved));
     until("the sentinel knows the replica", async || {
         let mut command = redis::cmd("SENTINEL");
         command.arg("REPLICAS").arg("main");
@@ -35,42 +37,8 @@ async fn sentinels_name_the_new_primary_and_the_store_follows() {
     until("the promoted replica is found", async || store.view(&shoes).await.map(drop) == unknown).await;
     open_sale(&*store, &shoes, 2, 5).await;
     let ticket = request(&*store, &shoes, 2).await;
-    until("it reserves", async || store.reserve(&ticket).await == Ok(Reserved::Reserved)).await;
+    until("it reserves", async || store.reserve(&ticket).await == Ok(ReserveOutcome::Reserved)).await;
     drop(replica);
-}
-
-const CLUSTERED: [&str; 6] = [
-    "--cluster-enabled",
-    "yes",
-    "--cluster-node-timeout",
-    "500",
-    // The loss of a node is to concern its own sales only.
-    "--cluster-require-full-coverage",
-    "no",
-];
-
-/// Three primaries that share the slots, and find each other missing after half a second.
-async fn cluster() -> Vec<Server> {
-    const SLOTS: [(&str, &str); 3] = [("0", "5000"), ("5001", "10000"), ("10001", "16383")];
-    let mut nodes: Vec<Server> = Vec::new();
-    for (from, to) in SLOTS {
-        let node = Server::start(&CLUSTERED).await;
-        node.tell(&["CLUSTER", "ADDSLOTSRANGE", from, to]).await;
-        if let Some(first) = nodes.first() {
-            node.tell(&["CLUSTER", "MEET", "127.0.0.1", &first.port.to_string()]).await;
-        }
-        nodes.push(node);
-    }
-    for node in &nodes {
-        until("the cluster agrees", async || {
-            let mut info = redis::cmd("CLUSTER");
-            info.arg("INFO");
-            let told: String = info.query_async(&mut node.connect().await).await.expect("it answers");
-            told.contains("cluster_state:ok") && told.contains("cluster_known_nodes:3")
-        })
-        .await;
-    }
-    nodes
 }
 
 async fn has_keys(node: &Server) -> bool {
@@ -81,13 +49,12 @@ async fn has_keys(node: &Server) -> bool {
 #[ignore = "needs Redis: cargo xtask test runs it"]
 async fn a_cluster_spreads_sales_and_each_is_whole() {
     let nodes = cluster().await;
-    let hosts: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
-    let store = keeper(&format!("redis+cluster://{}", hosts.join(","))).await;
+    let store = keeper(&cluster_url(&nodes)).await;
     let sales: Vec<_> = (0..12).map(|n| sale(&format!("sale-{n}"))).collect();
     for sale in &sales {
         open_sale(&*store, sale, 1, 5).await;
         let ticket = request(&*store, sale, 1).await;
-        assert_eq!(store.reserve(&ticket).await, Ok(Reserved::Reserved));
+        assert_eq!(store.reserve(&ticket).await, Ok(ReserveOutcome::Reserved));
         assert_eq!(store.settle(sale, &[ticket.id]).await, Ok(()));
         assert_eq!(store.release(sale, ticket.id).await.map(|r| r.units), Ok(1));
         assert!(store.stale(sale, 0, 9).await.is_ok());
@@ -109,7 +76,7 @@ async fn a_cluster_spreads_sales_and_each_is_whole() {
     for sale in &lost {
         open_sale(&*store, sale, 2, 5).await;
         let ticket = request(&*store, sale, 2).await;
-        assert_eq!(store.reserve(&ticket).await, Ok(Reserved::Reserved));
+        assert_eq!(store.reserve(&ticket).await, Ok(ReserveOutcome::Reserved));
     }
 }
 
@@ -155,11 +122,9 @@ async fn divided(sales: &[SaleId], node: &Server) -> (Vec<SaleId>, Vec<SaleId>) 
 async fn a_cluster_goes_on_when_one_node_stands_still() {
     let nodes = cluster().await;
     let replica = replica_of(&nodes[0]).await;
-    let hosts: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
     // With the bounds that are shipped: how soon a silent node is noticed hangs on them.
     let options = RedisOptions { installer: true, ..RedisOptions::default() };
-    let url = format!("redis+cluster://{}", hosts.join(","));
-    let store = connected(RedisStock::connect(&url, options).expect("the URL is fine")).await;
+    let store = connected(RedisStock::connect(&cluster_url(&nodes), options).expect("the URL is fine")).await;
     let sales: Vec<_> = (0..12).map(|n| sale(&format!("sale-{n}"))).collect();
     for sale in &sales {
         open_sale(&*store, sale, 1, 5).await;
@@ -192,7 +157,7 @@ async fn a_cluster_goes_on_when_one_node_stands_still() {
     for sale in &theirs {
         open_sale(&*store, sale, 2, 5).await;
         let ticket = request(&*store, sale, 2).await;
-        assert_eq!(store.reserve(&ticket).await, Ok(Reserved::Reserved));
+        assert_eq!(store.reserve(&ticket).await, Ok(ReserveOutcome::Reserved));
     }
     for sale in &others {
         let view = store.view(sale).await;
@@ -206,10 +171,8 @@ async fn a_cluster_goes_on_when_one_node_stands_still() {
 #[ignore = "needs Redis: cargo xtask test runs it"]
 async fn a_rebuild_waits_for_no_node_but_the_sales_own() {
     let nodes = cluster().await;
-    let hosts: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
     let options = RedisOptions { installer: true, ..RedisOptions::default() };
-    let url = format!("redis+cluster://{}", hosts.join(","));
-    let store = connected(RedisStock::connect(&url, options).expect("the URL is fine")).await;
+    let store = connected(RedisStock::connect(&cluster_url(&nodes), options).expect("the URL is fine")).await;
     let sales: Vec<_> = (0..12).map(|n| sale(&format!("sale-{n}"))).collect();
     for sale in &sales {
         open_sale(&*store, sale, 1, 5).await;

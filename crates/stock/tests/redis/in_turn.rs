@@ -8,8 +8,8 @@ use contract::events::Change;
 use contract::internal::LiveOrder;
 use domain::{ReservationId, SaleId};
 use stock::{
-    Held, Peek, Rebuild, RedisStock, Released, Reserve, Reserved, SaleView, Snapshot, StockConfig,
-    StockError, StockStore,
+    Held, Peek, Rebuild, RedisStock, Released, ReserveOutcome, ReserveRequest, SaleView, Snapshot,
+    StockConfig, StockError, StockStore,
 };
 
 pub(crate) struct InTurn {
@@ -29,7 +29,7 @@ impl InTurn {
 
 #[async_trait]
 impl StockStore for InTurn {
-    async fn reserve(&self, request: &Reserve) -> Result<Reserved, StockError> {
+    async fn reserve(&self, request: &ReserveRequest) -> Result<ReserveOutcome, StockError> {
         self.next().reserve(request).await
     }
 

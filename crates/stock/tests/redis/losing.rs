@@ -1,22 +1,24 @@
 //! Whatever makes the keys doubtful makes the sale unknown, until it has been rebuilt. Each test checks
 //! first that the keys are there: an empty server would prove nothing.
 
-use stock::{RedisOptions, RedisStock, Reserve, Reserved, StockError, StockStore};
+use contract::internal::LiveOrder;
+use domain::Epoch;
+use stock::{Rebuild, RedisOptions, RedisStock, ReserveOutcome, ReserveRequest, StockError, StockStore};
 
-use crate::support::{SHIPPED, Server, connected, open_sale, request, sale, until};
+use crate::support::{SHIPPED, Server, always_open, connected, open_sale, request, sale, until};
 
 const SALE: &str = "shoes";
 
 /// A sale with one reservation, and the request that made it.
-async fn sell_one(store: &dyn StockStore) -> Reserve {
+async fn sell_one(store: &dyn StockStore) -> ReserveRequest {
     open_sale(store, &sale(SALE), 1, 5).await;
     let request = request(store, &sale(SALE), 1).await;
-    assert_eq!(store.reserve(&request).await, Ok(Reserved::Reserved));
+    assert_eq!(store.reserve(&request).await, Ok(ReserveOutcome::Reserved));
     request
 }
 
 /// Every question but the rebuild's is answered *unknown*; after a rebuild the sale sells again.
-async fn assert_lost_then_rebuilt(store: &dyn StockStore, made: &Reserve) {
+async fn assert_lost_then_rebuilt(store: &dyn StockStore, made: &ReserveRequest) {
     let unknown = StockError::UnknownSale(sale(SALE));
     assert_eq!(store.reserve(made).await, Err(unknown.clone()));
     assert_eq!(store.peek(&made.sale, made.id).await, Err(unknown.clone()));
@@ -26,9 +28,9 @@ async fn assert_lost_then_rebuilt(store: &dyn StockStore, made: &Reserve) {
     assert_eq!(store.snapshot(&made.sale).await, Err(unknown.clone()));
     assert_eq!(store.stale(&made.sale, 0, 9).await, Err(unknown));
     open_sale(store, &made.sale, 2, 5).await;
-    assert_eq!(store.reserve(made).await, Ok(Reserved::StaleTicket));
+    assert_eq!(store.reserve(made).await, Ok(ReserveOutcome::StaleTicket));
     let fresh = request(store, &made.sale, 2).await;
-    assert_eq!(store.reserve(&fresh).await, Ok(Reserved::Reserved));
+    assert_eq!(store.reserve(&fresh).await, Ok(ReserveOutcome::Reserved));
 }
 
 /// Whether the sale's keys are there, whatever the library says of them.
@@ -70,7 +72,7 @@ async fn an_old_snapshot_is_a_loss() {
     let made = sell_one(&*store).await;
     server.tell(&["SAVE"]).await;
     let later = request(&*store, &made.sale, 2).await;
-    assert_eq!(store.reserve(&later).await, Ok(Reserved::Reserved));
+    assert_eq!(store.reserve(&later).await, Ok(ReserveOutcome::Reserved));
     server.kill();
     server.run().await;
     assert!(has_keys(&server).await, "the old state is there");
@@ -161,7 +163,11 @@ async fn a_missing_library_is_a_loss_and_inventory_brings_it_back() {
     assert_eq!(gateway.reserve(&made).await, unknown, "a gateway says so");
     assert_eq!(gateway.reserve(&made).await, unknown, "and does not install anything");
     assert_lost_then_rebuilt(&*inventory, &made).await;
-    assert_eq!(gateway.reserve(&made).await, Ok(Reserved::StaleTicket), "the gateway goes on by itself");
+    assert_eq!(
+        gateway.reserve(&made).await,
+        Ok(ReserveOutcome::StaleTicket),
+        "the gateway goes on by itself"
+    );
 }
 
 async fn version(server: &Server) -> u32 {
@@ -194,8 +200,28 @@ async fn many_inventories_install_once_and_disarm_nobody() {
     let stores = futures_util::future::join_all(starting).await;
     let made = sell_one(&*stores[0]).await;
     for store in &stores {
-        assert_eq!(store.reserve(&made).await, Ok(Reserved::AlreadyReserved));
+        assert_eq!(store.reserve(&made).await, Ok(ReserveOutcome::AlreadyReserved));
     }
     server.keeper().await;
-    assert_eq!(stores[0].reserve(&made).await, Ok(Reserved::AlreadyReserved), "nor does a later one");
+    assert_eq!(stores[0].reserve(&made).await, Ok(ReserveOutcome::AlreadyReserved), "nor does a later one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Redis: cargo xtask test runs it"]
+async fn a_rebuild_goes_on_when_memory_is_short_and_makes_room_first() {
+    let server = Server::start(&[]).await;
+    let store = server.keeper().await;
+    let made = sell_one(&*store).await;
+    let later = request(&*store, &made.sale, 2).await;
+    server.tell(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    assert!(store.reserve(&later).await.is_err(), "the control: there is no room");
+    let rebuild = Rebuild { sale: made.sale.clone(), epoch: Epoch(2), token: 1 };
+    assert!(has_keys(&server).await);
+    assert_eq!(store.rebuild_begin(&rebuild).await, Ok(true));
+    assert!(!has_keys(&server).await, "what the old state has booked serves nobody any more");
+    let live = LiveOrder { reservation: made.id, buyer: made.buyer, quantity: 1 };
+    assert_eq!(store.rebuild_load(&rebuild, &[live]).await, Ok(true));
+    assert_eq!(store.rebuild_finish(&rebuild, &always_open(), 5, 1).await, Ok(true));
+    let counts = store.snapshot(&made.sale).await.unwrap();
+    assert_eq!((counts.free, counts.settled), (4, 1));
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Epoch;
-use stock::{Rebuild, RedisOptions, RedisStock, Reserved, StockError, StockStore};
+use stock::{Rebuild, RedisOptions, RedisStock, ReserveOutcome, StockError, StockStore};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -82,7 +82,7 @@ async fn a_frozen_server_costs_less_than_300_ms_and_sells_on_when_it_thaws() {
     assert_soon_refused_at_once(&store).await;
     server.signal("-CONT");
     until("it answers again", async || store.view(&sale("shoes")).await.is_ok()).await;
-    assert_eq!(inventory.reserve(&ticket).await, Ok(Reserved::Reserved), "it was never lost");
+    assert_eq!(inventory.reserve(&ticket).await, Ok(ReserveOutcome::Reserved), "it was never lost");
 }
 
 #[tokio::test(flavor = "multi_thread")]

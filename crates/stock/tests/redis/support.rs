@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use domain::{BuyerId, Epoch, OrderId, Phase, ReservationId, SaleId, UnixMillis};
 use redis::aio::MultiplexedConnection;
 use stock::contract_suite::Harness;
-use stock::{Rebuild, RedisOptions, RedisStock, Reserve, StockConfig, StockStore};
+use stock::{Rebuild, RedisOptions, RedisStock, ReserveRequest, StockConfig, StockStore};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -135,6 +135,47 @@ impl Server {
     }
 }
 
+/// What makes a server a node of a cluster.
+pub(crate) const CLUSTERED: [&str; 6] = [
+    "--cluster-enabled",
+    "yes",
+    "--cluster-node-timeout",
+    "500",
+    // The loss of a node is to concern its own sales only.
+    "--cluster-require-full-coverage",
+    "no",
+];
+
+/// Three primaries that share the slots, and find each other missing after half a second.
+pub(crate) async fn cluster() -> Vec<Server> {
+    const SLOTS: [(&str, &str); 3] = [("0", "5000"), ("5001", "10000"), ("10001", "16383")];
+    let mut nodes: Vec<Server> = Vec::new();
+    for (from, to) in SLOTS {
+        let node = Server::start(&CLUSTERED).await;
+        node.tell(&["CLUSTER", "ADDSLOTSRANGE", from, to]).await;
+        if let Some(first) = nodes.first() {
+            node.tell(&["CLUSTER", "MEET", "127.0.0.1", &first.port.to_string()]).await;
+        }
+        nodes.push(node);
+    }
+    for node in &nodes {
+        until("the cluster agrees", async || {
+            let mut info = redis::cmd("CLUSTER");
+            info.arg("INFO");
+            let told: String = info.query_async(&mut node.connect().await).await.expect("it answers");
+            told.contains("cluster_state:ok") && told.contains("cluster_known_nodes:3")
+        })
+        .await;
+    }
+    nodes
+}
+
+/// Where a store finds the cluster.
+pub(crate) fn cluster_url(nodes: &[Server]) -> String {
+    let hosts: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+    format!("redis+cluster://{}", hosts.join(","))
+}
+
 /// How long a call may take where a test is not about that: a busy machine is no outage.
 const PATIENT_MS: u64 = 10_000;
 
@@ -167,13 +208,15 @@ register('test_set_time', function(keys, args) test_now = tonumber(args[1]) retu
     )
 }
 
-/// A server whose library has a test clock: the contract suite's harness.
+/// Servers whose library has a test clock: the contract suite's harness.
 pub(crate) struct TestClock {
-    pub(crate) server: Server,
+    /// One, or the nodes of a cluster.
+    servers: Vec<Server>,
     /// What each caller in turn works with.
     stores: Vec<Arc<RedisStock>>,
     library: String,
-    connection: MultiplexedConnection,
+    /// A bare one to each server.
+    connections: Vec<MultiplexedConnection>,
     now: AtomicI64,
     how: Losing,
 }
@@ -188,28 +231,45 @@ pub(crate) enum Losing {
 }
 
 impl TestClock {
+    /// On a server of its own, with so many callers.
     pub(crate) async fn start(library: String, stores: usize, how: Losing) -> Self {
         let server = Server::start(&[]).await;
-        server.tell(&["FUNCTION", "LOAD", &library]).await;
-        let mut callers = Vec::new();
-        for _ in 0..stores {
-            callers.push(server.keeper().await);
+        let url = server.url();
+        Self::on(vec![server], &url, library, stores, how).await
+    }
+
+    /// On a cluster of its own: time passes on every node, and every node forgets.
+    pub(crate) async fn start_cluster(library: String, how: Losing) -> Self {
+        let nodes = cluster().await;
+        let url = cluster_url(&nodes);
+        Self::on(nodes, &url, library, 1, how).await
+    }
+
+    async fn on(servers: Vec<Server>, url: &str, library: String, stores: usize, how: Losing) -> Self {
+        let (mut connections, mut callers) = (Vec::new(), Vec::new());
+        for server in &servers {
+            server.tell(&["FUNCTION", "LOAD", &library]).await;
+            connections.push(server.connect().await);
         }
-        let connection = server.connect().await;
-        Self { server, stores: callers, library, connection, now: AtomicI64::new(START), how }
+        for _ in 0..stores {
+            callers.push(keeper(url).await);
+        }
+        Self { servers, stores: callers, library, connections, now: AtomicI64::new(START), how }
     }
 
     pub(crate) async fn lose_by(&self, how: Losing) {
-        match how {
-            Losing::Keys => self.server.tell(&["FLUSHALL"]).await,
-            Losing::Memory => self.server.tell(&["FUNCTION", "LOAD", "REPLACE", &self.library]).await,
+        for server in &self.servers {
+            match how {
+                Losing::Keys => server.tell(&["FLUSHALL"]).await,
+                Losing::Memory => server.tell(&["FUNCTION", "LOAD", "REPLACE", &self.library]).await,
+            }
         }
         self.pass(0).await;
     }
 
-    /// A bare connection, for what only a test may do.
+    /// A bare connection, for what only a test may do: to the first server, where there are several.
     pub(crate) fn connection(&self) -> MultiplexedConnection {
-        self.connection.clone()
+        self.connections[0].clone()
     }
 }
 
@@ -230,7 +290,10 @@ impl Harness for TestClock {
         let now = self.now.fetch_add(millis, Ordering::SeqCst) + millis;
         let mut command = redis::cmd("FCALL");
         command.arg("seckill_test_set_time").arg(0).arg(now);
-        command.exec_async(&mut self.connection()).await.expect("the test's library is loaded");
+        for connection in &self.connections {
+            let done = command.exec_async(&mut connection.clone()).await;
+            done.expect("the test's library is loaded");
+        }
     }
 
     async fn lose(&self) {
@@ -271,9 +334,9 @@ pub(crate) async fn open_sale(store: &dyn StockStore, sale: &SaleId, epoch: u64,
 }
 
 /// A request with a ticket that is good for an hour.
-pub(crate) async fn request(store: &dyn StockStore, sale: &SaleId, n: u64) -> Reserve {
+pub(crate) async fn request(store: &dyn StockStore, sale: &SaleId, n: u64) -> ReserveRequest {
     let view = store.view(sale).await.expect("the sale is there");
-    Reserve {
+    ReserveRequest {
         sale: sale.clone(),
         id: first(n),
         buyer: buyer(&format!("buyer-{n}")),

@@ -22,7 +22,8 @@ pub trait Captcha: Send + Sync {
     async fn is_answer(&self, secret: &Hmac<Sha256>, answer: &str) -> bool;
 }
 
-/// Digits drawn as crooked strokes: no text is in the image, and no two are drawn alike.
+/// Digits drawn as crooked strokes in a shuffled order: no text is in the image, and no two are drawn alike. It keeps
+/// off scripts that only read; whoever reads images needs a provider of captchas.
 pub struct Digits;
 
 /// Each digit as a line through the corners of a grid of three columns and five rows.
@@ -48,34 +49,46 @@ fn digits(secret: &Hmac<Sha256>) -> [u8; DIGITS] {
     std::array::from_fn(|n| random[n] % 10)
 }
 
+/// A stroke from corner to corner of an image, in its units.
+type Stroke = [(u32, u32); 2];
+
+/// The strokes of a digit at its place. Each end is a little off by itself, so that no two share a point.
+fn drawn(secret: &Hmac<Sha256>, place: u8, digit: u8) -> Vec<Stroke> {
+    let off = bytes(secret, &[b'd', place]);
+    let corners: Vec<_> = STROKES[usize::from(digit)].split(' ').map(str::as_bytes).enumerate().collect();
+    let at = |(n, corner): (usize, &[u8]), k: usize| {
+        let wobble = |n: usize, most: u8| u32::from(off[n % 32] % most);
+        let x = 12 + 38 * u32::from(place) + 9 * u32::from(corner[0] - b'0');
+        let y = 10 + 9 * u32::from(corner[1] - b'0');
+        (x + wobble(2 * n, 5) + wobble(4 * n + k, 3), y + wobble(2 * n + 1, 5) + wobble(4 * n + k + 2, 3))
+    };
+    corners.windows(2).map(|ends| [at(ends[0], 16), at(ends[1], 19)]).collect()
+}
+
+/// Strokes that mean nothing, and are drawn like the others.
+fn noise(secret: &Hmac<Sha256>) -> impl Iterator<Item = Stroke> {
+    let random = bytes(secret, b"noise");
+    (0..NOISE).map(move |n| {
+        let at = |k: usize, most: u32| u32::from(random[(4 * n + k) % 32]) * most / 256;
+        let (x, y) = (at(0, 185), at(1, 50));
+        [(x, y), (x + at(2, 12), y + at(3, 10))]
+    })
+}
+
 #[async_trait]
 impl Captcha for Digits {
     fn question(&self, secret: &Hmac<Sha256>) -> String {
+        let places = (0_u8..).zip(digits(secret));
+        let mut strokes: Vec<Stroke> =
+            places.flat_map(|(place, digit)| drawn(secret, place, digit)).chain(noise(secret)).collect();
+        // In an order that says nothing of what belongs together.
+        strokes.sort_by_cached_key(|stroke| bytes(secret, format!("{stroke:?}").as_bytes()));
         let mut image = String::from(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 200 60\" role=\"img\"><g fill=\"none\" \
              stroke=\"currentColor\" stroke-width=\"3\" stroke-linecap=\"round\">",
         );
-        for (place, digit) in digits(secret).into_iter().enumerate() {
-            let jitter = bytes(secret, &[b'd', u8::try_from(place).unwrap_or(0)]);
-            let mut line = String::new();
-            for (n, corner) in STROKES[usize::from(digit)].split(' ').enumerate() {
-                let corner = corner.as_bytes();
-                let wobble = |n: usize| u32::from(jitter[n % 32] % 6);
-                let x = 12
-                    + 38 * u32::try_from(place).unwrap_or(0)
-                    + 9 * u32::from(corner[0] - b'0')
-                    + wobble(2 * n);
-                let y = 10 + 9 * u32::from(corner[1] - b'0') + wobble(2 * n + 1);
-                let _ = write!(line, "{x},{y} ");
-            }
-            let _ = write!(image, "<polyline points=\"{}\"/>", line.trim_end());
-        }
-        let noise = bytes(secret, b"noise");
-        for n in 0..NOISE {
-            let at = |k: usize, most: u32| u32::from(noise[(4 * n + k) % 32]) * most / 256;
-            let (x, y) = (at(0, 180), at(1, 50));
-            let (dx, dy) = (at(2, 20), at(3, 10));
-            let _ = write!(image, "<polyline points=\"{x},{y} {},{}\" stroke-width=\"1\"/>", x + dx, y + dy);
+        for [(x1, y1), (x2, y2)] in strokes {
+            let _ = write!(image, "<path d=\"M{x1} {y1}L{x2} {y2}\"/>");
         }
         image.push_str("</g></svg>");
         image
@@ -104,7 +117,8 @@ mod tests {
             assert!(!Digits.is_answer(&secret, other).await);
             let image = Digits.question(&secret);
             assert!(!image.contains("<text") && image.ends_with("</svg>"));
-            assert_eq!(image.matches("<polyline").count(), DIGITS + NOISE);
+            let strokes = digits(&secret).map(|digit| STROKES[usize::from(digit)].split(' ').count() - 1);
+            assert_eq!(image.matches("<path").count(), strokes.iter().sum::<usize>() + NOISE);
         }
     }
 }

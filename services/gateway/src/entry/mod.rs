@@ -1,6 +1,5 @@
 //! What a sale may ask of a buyer before a ticket: a pass from its waiting room, a proof of work, a
-//! captcha's answer. Each by the sale's own rules; a sale without rules asks nothing and its ticket requests'
-//! bodies are not even read.
+//! captcha's answer. Each by the sale's own rules; a sale without rules asks nothing.
 
 mod captcha;
 mod proof;
@@ -11,11 +10,12 @@ pub(crate) use proof::{Crowd, Proofs, Solved};
 
 use proof::Asker;
 
+use axum::body::HttpBody;
 use contract::Code;
 use contract::api::TicketRequest;
 use contract::rules::SaleRules;
 use domain::BuyerId;
-use service_kit::http::{ApiError, Incoming};
+use service_kit::http::{ApiError, Incoming, parse_json, require_json};
 
 use crate::gateway::Gateway;
 use crate::purchase::{Answer, Caller, Refusal, body};
@@ -33,7 +33,7 @@ impl Gateway {
     ///
     /// # Errors
     /// 403 with what is to be brought, or what is wrong with the body.
-    pub(crate) async fn hold_entry(
+    pub(crate) async fn check_entry(
         &self,
         caller: &Caller<'_>,
         sale: &Sale,
@@ -42,6 +42,10 @@ impl Gateway {
     ) -> Result<Option<Solved>, Answer> {
         let rules = sale.terms().sale.rules.clone();
         if !ask_anything(&rules) {
+            // What is there must be well-formed all the same.
+            if !body.is_end_stream() {
+                Box::pin(self.brought(caller, body)).await?;
+            }
             return Ok(None);
         }
         let brought = Box::pin(self.brought(caller, body)).await?;
@@ -80,9 +84,7 @@ impl Gateway {
         if text.is_empty() {
             return Ok(TicketRequest::default());
         }
-        if !body::is_json(caller.headers) {
-            return Err(ApiError::new(Code::UnsupportedMediaType, "Send content-type: application/json."));
-        }
-        Ok(body::object::<Option<TicketRequest>>(&text)?.unwrap_or_default())
+        require_json(caller.headers)?;
+        Ok(parse_json::<Option<TicketRequest>>(&text)?.unwrap_or_default())
     }
 }

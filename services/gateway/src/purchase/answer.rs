@@ -5,11 +5,14 @@ use std::sync::LazyLock;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use contract::api::{Accepted, TicketIssued};
+use contract::api::{Accepted, BODY_BYTES_MAX, TicketIssued};
 use contract::{Code, Problem};
 use domain::{OrderId, OrderStatus, SaleState};
-use service_kit::http::ApiError;
-use stock::ClosedBecause;
+use service_kit::http::{ApiError, problem_response};
+use stock::ClosedReason;
+
+// A refusal's text says so.
+const _: () = assert!(BODY_BYTES_MAX == 16_384);
 
 /// The answer to a purchase request.
 #[derive(Clone, Debug)]
@@ -61,11 +64,11 @@ impl Refusal {
 
     /// The store's word for the same.
     #[must_use]
-    pub const fn of_closed(because: ClosedBecause) -> Self {
+    pub const fn of_closed(because: ClosedReason) -> Self {
         match because {
-            ClosedBecause::NotOpen => Self::new(Code::NotOpen),
-            ClosedBecause::Paused => Self::new(Code::Paused),
-            ClosedBecause::Ended => Self::new(Code::Ended),
+            ClosedReason::NotOpen => Self::new(Code::NotOpen),
+            ClosedReason::Paused => Self::new(Code::Paused),
+            ClosedReason::Ended => Self::new(Code::Ended),
         }
     }
 
@@ -129,22 +132,7 @@ impl From<ApiError> for Answer {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = Response::new(self.body().into());
-        *response.status_mut() =
-            StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        match self.code.status() {
-            429 | 503 => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(self.retry_after_s.max(1)));
-            }
-            401 => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            _ => {}
-        }
-        response
+        problem_response(self.code, u64::from(self.retry_after_s), self.body())
     }
 }
 

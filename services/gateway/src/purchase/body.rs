@@ -13,7 +13,6 @@ use bytes::{Bytes, BytesMut};
 use contract::Code;
 use contract::api::BODY_BYTES_MAX;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
 use service_kit::http::ApiError;
 
 /// Looks at a body that has not come before its time is measured.
@@ -89,33 +88,11 @@ pub async fn buffered(request: Request, wait: Duration) -> Result<Request, ApiEr
     Ok(Request::from_parts(parts, Body::from(body)))
 }
 
-/// A JSON object of this type. serde takes a list of its fields for the same; the contract does not.
-///
-/// # Errors
-/// 400, with what is wrong.
-pub fn object<T: DeserializeOwned>(text: &[u8]) -> Result<T, ApiError> {
-    let bad = |why: &dyn std::fmt::Display| {
-        ApiError::new(Code::BadRequest, format!("The body is not as documented: {why}."))
-    };
-    if text.trim_ascii_start().first() == Some(&b'[') {
-        return Err(bad(&"expected an object"));
-    }
-    serde_json::from_slice(text).map_err(|e| bad(&e))
-}
-
 /// Whether the request says itself that its body is too large.
 #[must_use]
 pub fn announces_too_much(headers: &HeaderMap) -> bool {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     length.is_some_and(|length| length > BODY_BYTES_MAX)
-}
-
-/// Whether the body says it is JSON.
-#[must_use]
-pub fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()) else { return false };
-    let media_type = value.split(';').next().unwrap_or_default().trim();
-    media_type.eq_ignore_ascii_case("application/json")
 }
 
 fn too_large() -> ApiError {

@@ -3,7 +3,7 @@
 use contract::Code;
 use contract::lane::{LaneMessage, OrderMessage};
 use domain::{OrderStatus, ReservationId};
-use stock::{Reserve, Reserved, StockError};
+use stock::{ReserveOutcome, ReserveRequest, StockError};
 use tokio::time::Instant;
 
 use super::accepted::Known;
@@ -48,13 +48,13 @@ impl<'a> Purchase<'a> {
     }
 
     pub(super) async fn commit(&self) -> Answer {
-        use Reserved::{AlreadyReserved, Finished, Overdue, Settled};
+        use ReserveOutcome::{AlreadyReserved, Overdue, Released, Settled};
         let started = Instant::now();
         let mut place = Place { purchase: self, confirmed: false, has_none: false };
         let outcome = self.gateway.stock.reserve(&self.reserve()).await;
         self.gateway.measures.reserved(started);
         place.has_none = match &outcome {
-            Ok(reserved) => !matches!(reserved, Reserved::Reserved | AlreadyReserved),
+            Ok(reserved) => !matches!(reserved, ReserveOutcome::Reserved | AlreadyReserved),
             // Without an answer it may be reserved all the same.
             Err(error) => matches!(error, StockError::UnknownSale(_)),
         };
@@ -65,28 +65,28 @@ impl<'a> Purchase<'a> {
                 return UNAVAILABLE.into();
             }
         };
-        if matches!(reserved, AlreadyReserved | Overdue | Settled | Finished) {
+        if matches!(reserved, AlreadyReserved | Overdue | Settled | Released) {
             self.gateway.measures.continued.increment(1);
         }
         match reserved {
-            Reserved::Reserved | AlreadyReserved => self.publish(&mut place, started).await,
+            ReserveOutcome::Reserved | AlreadyReserved => self.publish(&mut place, started).await,
             // Nothing is published for an overdue one. If its message went out before, its order may still come; if
             // not, its fence will close it: either way the ledger will know.
-            Overdue | Settled | Finished => self.ledger_says(UNAVAILABLE).await,
-            Reserved::Expired | Reserved::StaleTicket => {
+            Overdue | Settled | Released => self.ledger_says(UNAVAILABLE).await,
+            ReserveOutcome::Expired | ReserveOutcome::StaleTicket => {
                 self.ledger_says(Refusal::new(Code::InvalidTicket)).await
             }
-            Reserved::QuantityMismatch => Refusal::new(Code::TicketMismatch).into(),
-            Reserved::SoldOut(change) => {
+            ReserveOutcome::QuantityMismatch => Refusal::new(Code::TicketMismatch).into(),
+            ReserveOutcome::SoldOut(change) => {
                 self.sale.store_said_sold_out(change);
                 Refusal::new(Code::SoldOut).into()
             }
             // Sets no flag: one unit less may still be had.
-            Reserved::NotEnough { free } => {
+            ReserveOutcome::NotEnough { free } => {
                 Refusal { available: Some(free), ..Refusal::new(Code::NotEnough) }.into()
             }
-            Reserved::LimitReached => Refusal::new(Code::LimitReached).into(),
-            Reserved::Closed(because) => Refusal::of_closed(because).into(),
+            ReserveOutcome::LimitReached => Refusal::new(Code::LimitReached).into(),
+            ReserveOutcome::Closed(because) => Refusal::of_closed(because).into(),
         }
     }
 
@@ -135,8 +135,8 @@ impl<'a> Purchase<'a> {
         }
     }
 
-    fn reserve(&self) -> Reserve {
-        Reserve {
+    fn reserve(&self) -> ReserveRequest {
+        ReserveRequest {
             sale: self.sale.id.clone(),
             id: ReservationId::first(self.claims.order),
             buyer: self.claims.buyer.clone(),

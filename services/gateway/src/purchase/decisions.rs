@@ -49,7 +49,11 @@ impl Decisions {
     pub fn recall(&self, question: Question) -> Option<Refusal> {
         let slot = self.slot(question).lock();
         let decision = slot.as_ref().filter(|d| d.key == question.0)?;
-        (decision.at.elapsed() < Duration::from_millis(DECISION_MS)).then_some(decision.refusal)
+        let is_young = decision.at.elapsed() < Duration::from_millis(DECISION_MS);
+        is_young.then(|| {
+            metrics::counter!("gateway_decisions_repeated_total").increment(1);
+            decision.refusal
+        })
     }
 
     /// Remembers a refusal, if it is one that only the stock store could give.

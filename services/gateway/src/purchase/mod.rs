@@ -7,9 +7,9 @@ mod answer;
 pub mod body;
 mod commit;
 mod decisions;
-mod flights;
 mod orders;
 mod publish;
+mod single_flight;
 mod tickets;
 
 use std::net::SocketAddr;
@@ -18,6 +18,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use contract::Code;
+use contract::api::BUY_PREFIX;
 use parking_lot::Mutex;
 use service_kit::http::{ApiError, Incoming, request_span};
 
@@ -29,7 +30,7 @@ pub use accepted::Accepted;
 pub(crate) use answer::json;
 pub use answer::{Answer, Refusal};
 pub use decisions::Decisions;
-pub use flights::Flights;
+pub use single_flight::SingleFlight;
 
 /// Who sends a request, as far as it shows.
 pub struct Caller<'a> {
@@ -71,7 +72,7 @@ pub(crate) async fn handle(
     parts: &Parts,
     body: Incoming,
 ) -> Response {
-    let rest = parts.uri.path().strip_prefix(crate::sale::BUY_PREFIX).unwrap_or_default();
+    let rest = parts.uri.path().strip_prefix(BUY_PREFIX).unwrap_or_default();
     let (slug, step) = match rest.split_once('/') {
         Some((slug, "tickets")) => (slug, Step::Ticket),
         Some((slug, "orders")) => (slug, Step::Order),

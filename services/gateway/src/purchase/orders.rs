@@ -1,21 +1,21 @@
-//! `POST {buy}/orders`: the filters, cheapest first.
+//! `POST {buy}/orders`: the filters, one after another.
 
 use contract::Code;
 use contract::api::PlaceOrder;
 use domain::{BuyerId, SaleState, UnixMillis};
-use service_kit::http::{ApiError, Incoming, at_work};
+use service_kit::http::{ApiError, Incoming, at_work, parse_json, require_json};
 
 use super::accepted::Known;
 use super::answer::{Answer, Refusal};
 use super::commit::Purchase;
-use super::flights::Boarding;
+use super::single_flight::Role;
 use super::{Caller, body};
 use crate::gateway::Gateway;
 use crate::sale::Sale;
 use crate::tickets::{Claims, Presented};
 
 /// How often a request takes another look at its ticket's flight before it is told to come back.
-const BOARDINGS_MAX: usize = 3;
+const JOINS_MAX: usize = 3;
 
 /// Places an order.
 pub(super) async fn place(
@@ -29,18 +29,16 @@ pub(super) async fn place(
     let request = Request { gateway, sale, caller, presented, quantity: wish.quantity };
     let is_under_way = request.is_under_way();
     if !is_under_way {
-        request.hold_flag()?;
+        request.check_flag()?;
     }
     // Boxed: a refusal needs no room for what a purchase needs.
     Box::pin(request.answer(is_under_way)).await
 }
 
 async fn wish(gateway: &Gateway, caller: &Caller<'_>, body: Incoming) -> Result<PlaceOrder, ApiError> {
-    if !body::is_json(caller.headers) {
-        return Err(ApiError::new(Code::UnsupportedMediaType, "Send content-type: application/json."));
-    }
+    require_json(caller.headers)?;
     let body = body::read(caller.headers, body, gateway.limits.body_timeout).await?;
-    body::object(&body)
+    parse_json(&body)
 }
 
 struct Request<'a> {
@@ -57,7 +55,7 @@ impl Request<'_> {
             if let Some(answer) = self.again().await? {
                 return Ok(answer);
             }
-            self.hold_flag()?;
+            self.check_flag()?;
         }
         self.afresh().await
     }
@@ -84,7 +82,7 @@ impl Request<'_> {
         let claims = self.believe(&buyer)?;
         if self.confirmed().is_none()
             && let Some(flight) = self.gateway.flights.follow(claims.order)
-            && let Some((quantity, answer)) = flight.landed().await
+            && let Some((quantity, answer)) = flight.result().await
             && quantity == self.quantity
         {
             return Ok(Some(answer));
@@ -96,7 +94,7 @@ impl Request<'_> {
     }
 
     /// Refuses what finds the sale sold out.
-    fn hold_flag(&self) -> Result<(), Refusal> {
+    fn check_flag(&self) -> Result<(), Refusal> {
         // A place held since an unconfirmed publish is worth more than what the flag says. So is a ticket that has
         // run out: this gateway may have accepted it and forgotten it since, and it reserves nothing any more.
         let may_have_an_order =
@@ -119,7 +117,7 @@ impl Request<'_> {
         let closed = Some(view.state()).filter(|s| *s != SaleState::SoldOut).and_then(Refusal::of_state);
         let or_closed = |refusal: Refusal| closed.unwrap_or(refusal);
         let buyer = gateway.identify(self.caller).map_err(or_closed)?;
-        if let Err(refusal) = gateway.hold_buyer_limit(self.caller, sale, &buyer) {
+        if let Err(refusal) = gateway.check_buyer_limit(self.caller, sale, &buyer) {
             // Its twin may have taken off since it was looked for.
             let again = if self.is_under_way() { self.again().await? } else { None };
             return again.ok_or(refusal.into());
@@ -132,8 +130,8 @@ impl Request<'_> {
         if self.units().is_none() {
             return Err(or_closed(Refusal::new(Code::InvalidQuantity)).into());
         }
-        gateway.hold_sale_limit(self.caller, sale)?;
-        gateway.hold_high_water(sale)?;
+        gateway.check_sale_limit(self.caller, sale)?;
+        gateway.check_high_water(sale)?;
         let answer = self.fly(claims).await;
         if let Ok(Answer::Refused(refusal)) | Err(Answer::Refused(refusal)) = &answer {
             gateway.decisions.remember(question, *refusal);
@@ -143,12 +141,12 @@ impl Request<'_> {
 
     /// Takes the ticket's flight: as the first, or behind whoever is.
     async fn fly(&self, claims: Claims) -> Result<Answer, Answer> {
-        for _ in 0..BOARDINGS_MAX {
+        for _ in 0..JOINS_MAX {
             if let Some(known) = self.confirmed() {
                 return self.present(&claims, known).await;
             }
-            match self.gateway.flights.board(claims.order) {
-                Boarding::Lead(lead) => {
+            match self.gateway.flights.join(claims.order) {
+                Role::Leader(lead) => {
                     // The last flight may have landed between that look and this one's start.
                     if let Some(known) = self.confirmed() {
                         drop(lead);
@@ -158,15 +156,15 @@ impl Request<'_> {
                     let _share = self.sale.bulkhead.enter().ok_or(Refusal::new(Code::Overloaded))?;
                     let purchase = Purchase::new(self.gateway, self.sale, &claims, units);
                     let answer = at_work(self.caller.id, purchase.commit()).await;
-                    lead.land((self.quantity, answer.clone()));
+                    lead.complete((self.quantity, answer.clone()));
                     return Ok(answer);
                 }
-                Boarding::Follow(flight) => match flight.landed().await {
+                Role::Follower(flight) => match flight.result().await {
                     Some((quantity, answer)) if quantity == self.quantity => return Ok(answer),
                     // Accepted, it is remembered by now, and the next round compares the quantities.
                     Some(_) | None => {}
                 },
-                Boarding::Full => break,
+                Role::Full => break,
             }
         }
         Err(Refusal::new(Code::Overloaded).into())

@@ -39,10 +39,10 @@ async fn issue_new(
         return Err(refusal.into());
     }
     let buyer = gateway.identify(caller)?;
-    gateway.hold_buyer_limit(caller, sale, &buyer)?;
-    gateway.hold_high_water(sale)?;
-    let solved = gateway.hold_entry(caller, sale, &buyer, body).await?;
-    gateway.hold_sale_limit(caller, sale)?;
+    gateway.check_buyer_limit(caller, sale, &buyer)?;
+    gateway.check_high_water(sale)?;
+    let solved = gateway.check_entry(caller, sale, &buyer, body).await?;
+    gateway.check_sale_limit(caller, sale)?;
     // A proof is good once: whatever else could refuse comes first.
     gateway.spend_proof(caller, sale, &buyer, solved)?;
     let claims = Claims {

@@ -5,16 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use axum::response::sse::Event;
 use contract::Code;
 use contract::api::Order;
 use domain::{BuyerId, OrderId};
 use futures_util::stream;
 use service_kit::http::ApiError;
 
-use super::{Buyer, Segment, Shared};
+use super::{Buyer, Segment, Shared, event_stream};
 use crate::gateway::Gateway;
 use crate::shares::Share;
 use crate::status::not_found;
@@ -24,8 +23,6 @@ use crate::watchers::Watch;
 /// the longest: thousands who are about to pay must not ask the ledger every second.
 const LOOK_AGAIN_MS: u64 = 1_000;
 const LOOK_AGAIN_MS_MAX: u64 = 15_000;
-/// Between two comments on a silent stream.
-const KEEP_ALIVE_S: u64 = 15;
 
 struct Watcher {
     gateway: Arc<Gateway>,
@@ -55,12 +52,7 @@ pub(super) async fn stream(
         let event = watcher.next_event().await?;
         Some((Ok::<_, Infallible>(event), watcher))
     });
-    let keep_alive = KeepAlive::new().interval(Duration::from_secs(KEEP_ALIVE_S));
-    let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // A buffering proxy would hold the news back.
-    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(response)
+    Ok(event_stream::answer(events))
 }
 
 impl Watcher {

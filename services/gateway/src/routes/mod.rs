@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 mod demo;
 pub(crate) mod document;
+mod event_stream;
 mod events;
 pub(crate) mod openapi;
 mod orders;
@@ -21,15 +22,13 @@ use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::routing::{MethodRouter, get, post};
 use contract::Code;
+use contract::api::WEBHOOK_PATH;
 use domain::BuyerId;
 use service_kit::http::{ApiError, problem_fallbacks};
 
 use crate::gateway::Gateway;
 
-use openapi::{Operation, op};
-
-/// Where the payment provider tells.
-pub(crate) const WEBHOOK_PATH: &str = "/api/v1/payments/webhook";
+use openapi::{Operation, Parameter, op};
 
 const HTML: &[&str] = &["text/html"];
 const STREAM: &[&str] = &["text/event-stream"];
@@ -97,13 +96,44 @@ fn pages_and_sales() -> Vec<Route> {
     ]
 }
 
+/// Which page of a list.
+const PAGING: [Parameter; 2] = [
+    Parameter {
+        name: "after",
+        place: "query",
+        kind: "string",
+        is_required: false,
+        description: "The page before's `next`.",
+    },
+    Parameter {
+        name: "limit",
+        place: "query",
+        kind: "integer",
+        is_required: false,
+        description: "Entries on the page, 1 to 100.",
+    },
+];
+/// Who a webhook is from.
+const SIGNATURE: Parameter = Parameter {
+    name: "Seckill-Signature",
+    place: "header",
+    kind: "string",
+    is_required: true,
+    description: "`t=<Unix seconds>,v1=<hex HMAC-SHA256 of \"<t>.<body>\">`.",
+};
+
 /// What buyers see of their orders.
 fn orders() -> Vec<Route> {
     vec![
         (
             "/api/v1/orders",
             get(orders::list),
-            vec![op("get", "listOrders", "Own orders.", &[200, 400, 401]).signed().gives("OrderList")],
+            vec![
+                op("get", "listOrders", "Own orders.", &[200, 400, 401])
+                    .signed()
+                    .asks(&PAGING)
+                    .gives("OrderList"),
+            ],
         ),
         (
             "/api/v1/orders/{id}",
@@ -128,8 +158,9 @@ fn acts() -> Vec<Route> {
     let act = |name, summary, gives| vec![op("post", name, summary, ACT).signed().gives(gives)];
     let pay = op("get", "payPage", "The payment sandbox's page.", &[200, 404]).answering(HTML);
     let paid = op("post", "pay", "Its buttons.", &[200, 303, 400, 404, 413, 415]).answering(HTML);
-    let webhook =
-        op("post", "webhook", "A payment provider's word.", &[200, 400, 401, 413, 415]).takes("WebhookEvent");
+    let webhook = op("post", "webhook", "A payment provider's word.", &[200, 400, 401, 413, 415])
+        .asks(&[SIGNATURE])
+        .takes("WebhookEvent");
     vec![
         (
             "/api/v1/orders/{id}/payment",

@@ -32,6 +32,23 @@ pub(crate) struct Operation {
     pub(crate) answer: Option<&'static str>,
     /// Whether it can do without its body.
     pub(crate) is_body_optional: bool,
+    /// What else it takes, beside what is in its path.
+    pub(crate) parameters: &'static [Parameter],
+}
+
+/// A parameter of the query or the header.
+#[derive(Clone, Copy)]
+pub(crate) struct Parameter {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// `query` or `header`.
+    pub(crate) place: &'static str,
+    /// Its JSON type.
+    pub(crate) kind: &'static str,
+    /// Whether it must be there.
+    pub(crate) is_required: bool,
+    /// One sentence.
+    pub(crate) description: &'static str,
 }
 
 const JSON: &str = "application/json";
@@ -53,6 +70,7 @@ pub(crate) const fn op(
         body: None,
         answer: None,
         is_body_optional: false,
+        parameters: &[],
     }
 }
 
@@ -73,6 +91,12 @@ impl Operation {
     pub(crate) const fn may_take(mut self, body: &'static str) -> Self {
         self.is_body_optional = true;
         self.takes(body)
+    }
+
+    /// It takes these parameters.
+    pub(crate) const fn asks(mut self, parameters: &'static [Parameter]) -> Self {
+        self.parameters = parameters;
+        self
     }
 
     /// It answers JSON of this schema.
@@ -136,11 +160,20 @@ pub(crate) fn document(operations: &[(&str, Operation)]) -> Result<OpenApi, serd
 }
 
 fn described(path: &str, operation: &Operation) -> Value {
-    let parameters: Vec<_> = path
+    let in_path = path
         .split('/')
         .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
-        .map(|name| json!({ "name": name.trim_start_matches('*'), "in": "path", "required": true, "schema": { "type": "string" } }))
-        .collect();
+        .map(|name| json!({ "name": name.trim_start_matches('*'), "in": "path", "required": true, "schema": { "type": "string" } }));
+    let beside_it = operation.parameters.iter().map(|asked| {
+        json!({
+            "name": asked.name,
+            "in": asked.place,
+            "required": asked.is_required,
+            "description": asked.description,
+            "schema": { "type": asked.kind },
+        })
+    });
+    let parameters: Vec<_> = in_path.chain(beside_it).collect();
     let mut responses = serde_json::Map::new();
     for status in operation.statuses.iter().chain(&[429, 431, 503]) {
         let (description, content) = match status {

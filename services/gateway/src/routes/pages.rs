@@ -95,8 +95,7 @@ impl Pages {
 
     /// The page for people that a refusal deserves.
     pub(crate) fn busy(&self, request: &HeaderMap, retry_after_s: u32) -> Option<Response> {
-        let accepts = request.get(header::ACCEPT)?.to_str().ok()?;
-        accepts.contains("text/html").then(|| self.very_busy(retry_after_s))
+        is_for_people(request).then(|| self.very_busy(retry_after_s))
     }
 
     fn very_busy(&self, retry_after_s: u32) -> Response {
@@ -120,6 +119,12 @@ impl Pages {
     }
 }
 
+/// Whether a page is wanted. Programs are told a problem instead.
+fn is_for_people(request: &HeaderMap) -> bool {
+    let accept = request.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("text/html"))
+}
+
 /// `GET /`
 pub(super) async fn index(State(gateway): Shared, headers: HeaderMap) -> Response {
     gateway.pages.answer("index.html", &headers).unwrap_or_default()
@@ -134,8 +139,14 @@ pub(super) async fn sale(State(gateway): Shared, Segment(sale): Segment, headers
             let build = move || sale_page(&terms.sale.sale);
             secured(gateway.page(Item::Page(sale.slot), edition, build).await.answer(&headers))
         }
-        None if !gateway.catalogue.is_complete() => gateway.pages.very_busy(LOADING_S),
-        None => gateway.pages.with_status(StatusCode::NOT_FOUND, "404.html"),
+        None if !gateway.catalogue.is_complete() => match gateway.pages.busy(&headers, LOADING_S) {
+            Some(page) => page,
+            None => ApiError::new(Code::Unavailable, "The sales are being loaded.")
+                .retry_after(LOADING_S.into())
+                .into_response(),
+        },
+        None if is_for_people(&headers) => gateway.pages.with_status(StatusCode::NOT_FOUND, "404.html"),
+        None => ApiError::new(Code::SaleNotFound, "No sale has this page.").into_response(),
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::response::sse::Event;
 use contract::Code;
 use contract::api::{TakePlace, WaitingPlace, WaitingRoom};
 use contract::rules::RoomRules;
@@ -16,7 +16,7 @@ use futures_util::stream;
 use service_kit::http::{ApiError, StrictJson};
 use sha2::{Digest, Sha256};
 
-use super::{Buyer, Segment, Shared};
+use super::{Buyer, Segment, Shared, event_stream};
 use crate::entry::room::{self, Standing, Turn};
 use crate::gateway::Gateway;
 use crate::limits::buyer_key;
@@ -26,8 +26,6 @@ use crate::shares::Share;
 
 /// Between two looks of a stream that nothing woke.
 const LOOK_EVERY_MS: u64 = 1000;
-/// Between two comments on a silent stream.
-const KEEP_ALIVE_S: u64 = 15;
 
 fn sale_of(gateway: &Gateway, sale: &str) -> Result<Arc<Sale>, ApiError> {
     gateway.catalogue.by_id(sale).ok_or_else(|| super::sales::no_such_sale(gateway))
@@ -155,12 +153,7 @@ pub(super) async fn stream(
         let event = watcher.next_event().await?;
         Some((Ok::<_, Infallible>(event), watcher))
     });
-    let keep_alive = KeepAlive::new().interval(Duration::from_secs(KEEP_ALIVE_S));
-    let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // A buffering proxy would hold the news back.
-    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(response)
+    Ok(event_stream::answer(events))
 }
 
 impl Watcher {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use contract::api::BUY_PREFIX;
 use contract::internal::CatalogueSale;
 use contract::rules::{Rate, SaleRules};
 use domain::{Money, MoneyError, SaleId};
@@ -21,9 +22,6 @@ use crate::limits::{KeyedLimit, LimitMaker, SaleLimit};
 use bulkhead::Bulkhead;
 use news::News;
 use view::Views;
-
-/// Whose prefix every buy path has.
-pub(crate) const BUY_PREFIX: &str = "/api/v1/buy/";
 
 /// A sale's terms and the documents made of them, built once per change.
 pub struct Terms {
@@ -117,7 +115,7 @@ impl Sale {
             maker,
             terms: ArcSwap::from_pointee(Terms::new(sale, 0)),
             news: News::default(),
-            views: Views::default(),
+            views: Views::new(),
             generation: AtomicU64::new(0),
         }
     }

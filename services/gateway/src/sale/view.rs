@@ -1,6 +1,7 @@
 //! The sale's view of the stock store: asked for at most every 50 ms, however many want it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,17 +10,22 @@ use bytes::Bytes;
 use contract::internal::STOCK_LOOK_MS_MAX;
 use domain::UnixMillis;
 use stock::{SaleView, StockError, StockStore};
-use tokio::sync::Mutex;
+use tokio::runtime::{self, Handle};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Sale;
 
-#[derive(Default)]
 pub(super) struct Views {
     last: ArcSwapOption<Seen>,
-    asking: Mutex<()>,
+    /// Whether somebody is looking, by [`Views::row`]: nobody in the front row waits for the back row's threads.
+    looking: [AtomicBool; 2],
+    /// A look has ended.
+    ended: Notify,
     /// Rises when what was seen no longer counts, also what is being fetched at that moment.
     era: AtomicU64,
+    /// The runtime that serves the front row; `None` where there is no runtime yet.
+    front: Option<runtime::Id>,
 }
 
 /// One look at the store.
@@ -31,22 +37,81 @@ struct Seen {
     gate: OnceLock<Bytes>,
 }
 
+/// The right to look. However the look ends, those who wait for it go on.
+struct Looking<'a> {
+    views: &'a Views,
+    row: usize,
+}
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        self.views.looking[self.row].store(false, Ordering::Release);
+        self.views.ended.notify_waiters();
+    }
+}
+
 impl Views {
-    /// A look that answers who asks now: the last one, if it is young enough, or the next.
+    /// Nothing seen yet. Made on the runtime that serves the front row.
+    pub(super) fn new() -> Self {
+        Self {
+            last: ArcSwapOption::empty(),
+            looking: Default::default(),
+            ended: Notify::new(),
+            era: AtomicU64::new(0),
+            front: Handle::try_current().ok().map(|handle| handle.id()),
+        }
+    }
+
+    /// A look that answers who asks now: the last one, if it is young enough, or the next. All who wait for the next go
+    /// on together: one after the other, each would wait for the turns of all before it.
     async fn seen(&self, look: impl AsyncFnOnce() -> Result<SaleView, StockError>) -> Arc<Seen> {
         let asked = Instant::now();
         if let Some(seen) = self.last_for(asked) {
             return seen;
         }
-        let _one_at_a_time = self.asking.lock().await;
-        if let Some(seen) = self.last_for(asked) {
-            return seen;
+        let row = self.row();
+        loop {
+            let mut ended = pin!(self.ended.notified());
+            // From here on no end of a look is missed.
+            ended.as_mut().enable();
+            if let Some(seen) = self.last_for(asked) {
+                return seen;
+            }
+            match self.begin(row) {
+                Some(looking) => match self.last_for(asked) {
+                    Some(seen) => return seen,
+                    None => return self.look(looking, look).await,
+                },
+                None => ended.await,
+            }
         }
+    }
+
+    async fn look(
+        &self,
+        _looking: Looking<'_>,
+        look: impl AsyncFnOnce() -> Result<SaleView, StockError>,
+    ) -> Arc<Seen> {
         let (era, begun) = (self.era.load(Ordering::Acquire), Instant::now());
         let outcome = look().await;
         let seen = Arc::new(Seen { begun, ended: Instant::now(), era, outcome, gate: OnceLock::new() });
-        self.last.store(Some(seen.clone()));
+        // The other row may have begun later, and been faster.
+        if self.last.load().as_ref().is_none_or(|last| last.begun <= begun) {
+            self.last.store(Some(seen.clone()));
+        }
         seen
+    }
+
+    /// The right to look, if nobody in this row has it.
+    fn begin(&self, row: usize) -> Option<Looking<'_>> {
+        let is_taken = self.looking[row].swap(true, Ordering::AcqRel);
+        (!is_taken).then(|| Looking { views: self, row })
+    }
+
+    /// Who asks: 0 is the front row, 1 is the back row, whose threads give way to all others.
+    fn row(&self) -> usize {
+        let here = Handle::try_current().ok().map(|handle| handle.id());
+        usize::from(here != self.front)
     }
 
     /// The last look, if it is an answer to who asked at that moment. What the store shows counts from when the look was
@@ -137,7 +202,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_lay_unread_is_no_answer_any_more() {
-        let (views, looks) = (Views::default(), AtomicUsize::new(0));
+        let (views, looks) = (Views::new(), AtomicUsize::new(0));
         views.seen(async || slow(&looks, STOCK_LOOK_MS_MAX).await).await;
         // The state may have been lost right after it was seen, and its barrier may be in the lane.
         views.seen(async || slow(&looks, 1).await).await;
@@ -148,7 +213,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_store_is_asked_for_all_who_wait_at_once() {
-        let (views, looks) = (Views::default(), AtomicUsize::new(0));
+        let (views, looks) = (Views::new(), AtomicUsize::new(0));
         let crowd = (0..100).map(|n| {
             let (views, looks) = (&views, &looks);
             async move {
@@ -168,9 +233,49 @@ mod tests {
         );
     }
 
+    #[tokio::test]
+    async fn the_front_row_does_not_wait_for_a_look_of_the_back_row() {
+        let (views, looks) = (Arc::new(Views::new()), AtomicUsize::new(0));
+        let (begun, is_begun) = tokio::sync::oneshot::channel();
+        let (let_go, held) = tokio::sync::oneshot::channel::<()>();
+        let back = std::thread::spawn({
+            let views = views.clone();
+            move || {
+                let runtime = runtime::Builder::new_current_thread().build().unwrap();
+                let look = async move || {
+                    let _ = begun.send(());
+                    let _ = held.await;
+                    Ok(open(1))
+                };
+                runtime.block_on(views.seen(look));
+            }
+        });
+        is_begun.await.unwrap();
+        let seen = views.seen(async || slow(&looks, 1).await);
+        let seen = tokio::time::timeout(Duration::from_secs(10), seen).await;
+        drop(let_go);
+        back.join().unwrap();
+        assert!(seen.is_ok_and(|seen| seen.outcome.is_ok()));
+        assert_eq!(looks.load(Ordering::SeqCst), 1, "it looked itself");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_looking_holds_nobody_up() {
+        let (views, looks) = (Views::new(), AtomicUsize::new(0));
+        let first = views.seen(async || slow(&looks, 4 * STOCK_LOOK_MS_MAX).await);
+        let first = tokio::time::timeout(Duration::from_millis(2), first);
+        let second = async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            views.seen(async || slow(&looks, 1).await).await
+        };
+        let (first, second) = tokio::join!(first, second);
+        assert!(first.is_err() && second.outcome.is_ok());
+        assert_eq!(looks.load(Ordering::SeqCst), 2);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_store_that_does_not_answer_is_asked_no_more_often() {
-        let (views, looks) = (Views::default(), AtomicUsize::new(0));
+        let (views, looks) = (Views::new(), AtomicUsize::new(0));
         let fails = async || {
             let _ = slow(&looks, 4 * STOCK_LOOK_MS_MAX).await;
             Err(StockError::Unreachable("cut by the test".into()))

@@ -147,16 +147,15 @@ async fn queues_and_dead_letters_are_the_brokers() {
 
 #[tokio::test]
 async fn every_act_is_recorded_before_and_after_and_no_secret_with_it() {
-    let file = std::env::temp_dir().join(format!("gateway-audit-{}.jsonl", std::process::id()));
-    let _ = std::fs::remove_file(&file);
-    let path: &'static str = file.to_str().unwrap().to_owned().leak();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path: &'static str = file.path().to_str().unwrap().to_owned().leak();
     let settings = vec![("SECKILL_AUDIT_FILE", path)];
     let app = App::with(crate::support::Options { settings, ..Default::default() }).await;
     app.admin.get("/admin/v1/sales", TOKEN).await.ok(200);
     app.admin.post("/admin/v1/sales/sale-1/restock", TOKEN, &json!({ "quantity": 7 })).await.ok(200);
     app.admin.post("/admin/v1/dead-letters/8/replay", TOKEN, &json!({})).await.refused("not_found");
     app.admin.post("/admin/v1/sales/sale-1/end", Some("wrong"), &json!({})).await.refused("unauthenticated");
-    let text = std::fs::read_to_string(&file).unwrap();
+    let text = std::fs::read_to_string(path).unwrap();
     let lines: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert_eq!(lines.len(), 4, "acts only, and none that was not let in: {text}");
     let restock = "/admin/v1/sales/sale-1/restock";
@@ -166,5 +165,4 @@ async fn every_act_is_recorded_before_and_after_and_no_secret_with_it() {
     assert_eq!(lines[3]["status"], 404);
     assert!(lines[0]["at"] == json!(NOW) && lines[0]["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
     assert!(!text.contains(ADMIN_TOKEN));
-    std::fs::remove_file(&file).unwrap();
 }

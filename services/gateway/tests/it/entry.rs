@@ -1,9 +1,13 @@
 //! What a sale may ask for before a ticket: proofs, captchas, a turn.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::sync::Barrier;
 
 use crate::support::app::BUY;
+use crate::support::captcha::{AtOnce, Spelled};
 use crate::support::{App, Options, until};
 
 async fn with_rules(rules: &str, options: Options) -> App {
@@ -64,7 +68,9 @@ async fn a_proof_gets_one_ticket_and_no_second_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn one_proof_sent_a_hundred_times_at_once_gets_one_ticket() {
-    let app = std::sync::Arc::new(with_rules(r#"{"proof_bits":4}"#, Options::default()).await);
+    // All are judged before the first is let through: it is known to none of them that the proof is spent.
+    let options = Options { captcha: Arc::new(AtOnce(Barrier::new(100))), ..Options::default() };
+    let app = Arc::new(with_rules(r#"{"proof_bits":4,"captcha":true}"#, options).await);
     let wanted = ask(&app, "alice", &Value::Null).await.refused("proof_required").proof.unwrap();
     let proof = json!({ "proof": solve(&wanted) });
     let mut asking = tokio::task::JoinSet::new();
@@ -99,13 +105,30 @@ async fn a_proof_is_not_spent_on_a_request_that_the_sales_limit_refuses() {
 
 #[tokio::test]
 async fn a_captcha_is_an_image_and_a_wrong_answer_costs_it() {
-    let app = with_rules(r#"{"captcha":true}"#, Options::default()).await;
-    let wanted = ask(&app, "alice", &Value::Null).await.refused("proof_required").proof.unwrap();
+    let rules = r#"{"captcha":true}"#;
+    let usual = with_rules(rules, Options::default()).await;
+    let wanted = ask(&usual, "alice", &Value::Null).await.refused("proof_required").proof.unwrap();
     assert!(wanted.captcha.unwrap().starts_with("<svg "));
-    for answer in [json!("1"), Value::Null] {
-        let proof = json!({ "proof": { "challenge": wanted.challenge, "solution": "", "captcha": answer } });
-        ask(&app, "alice", &proof).await.refused("proof_required");
+
+    let app = with_rules(rules, Options { captcha: Arc::new(Spelled), ..Options::default() }).await;
+    let wanted = async || ask(&app, "alice", &Value::Null).await.refused("proof_required").proof.unwrap();
+    let others = json!(wanted().await.captcha);
+    for wrong in [json!("1"), json!(""), Value::Null, others] {
+        let one = wanted().await;
+        answer(&app, &one.challenge, &wrong).await.refused("proof_required");
+        // What it was about is used up.
+        answer(&app, &one.challenge, &json!(one.captcha)).await.refused("proof_required");
     }
+    // The right one alone does it.
+    let one = wanted().await;
+    answer(&app, &one.challenge, &json!(one.captcha)).await.ok(200);
+    answer(&app, &one.challenge, &json!(one.captcha)).await.refused("proof_required");
+}
+
+/// Asks for a ticket with this answer to a challenge's captcha.
+async fn answer(app: &App, challenge: &str, captcha: &Value) -> crate::support::Answer {
+    let proof = json!({ "challenge": challenge, "solution": "", "captcha": captcha });
+    ask(app, "alice", &json!({ "proof": proof })).await
 }
 
 #[tokio::test]

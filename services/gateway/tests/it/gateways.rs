@@ -1,12 +1,11 @@
 //! Several gateways on one stock store: what one releases, all sell; and clocks that are wrong.
 
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use contract::events::{Change, SaleNews};
 use domain::ReservationId;
-use serde_json::Value;
+use serde_json::{Value, json};
 use stock::StockStore;
-use tokio::time::Instant;
 
 use crate::support::app::sale_id;
 use crate::support::{App, Options, until};
@@ -33,33 +32,33 @@ async fn release(app: &App, order: domain::OrderId) -> Option<Change> {
     released.from_zero.then_some(released.change)
 }
 
-/// How long until each gateway gives tickets again.
-async fn sells_again(gateways: &[App; 3], since: Instant) -> Duration {
+/// Waits until each gateway answers those who want a ticket with this status.
+async fn all_answer(gateways: &[App; 3], status: u16) {
     for app in gateways {
-        until("a ticket", async || (app.ticket_answer("carol").await.status == 200).then_some(())).await;
+        until("that answer", async || (app.ticket_answer("carol").await.status == status).then_some(()))
+            .await;
     }
-    since.elapsed()
 }
 
 #[tokio::test]
-async fn a_released_unit_is_buyable_everywhere_within_200_ms() {
+async fn a_released_unit_is_buyable_everywhere_once_that_is_broadcast() {
     let (gateways, order) = sold_out_everywhere().await;
-    let since = Instant::now();
+    // While nobody can look into the store, a broadcast is all that can end the refusals.
+    gateways[0].stock.unreachable.store(true, Ordering::SeqCst);
     let change = release(&gateways[0], order).await.expect("free again");
     for app in &gateways {
         app.broadcast(change.epoch, change.n, SaleNews::Available);
     }
-    let took = sells_again(&gateways, since).await;
-    assert!(took < Duration::from_millis(200), "{took:?}");
+    all_answer(&gateways, 503).await;
+    gateways[0].stock.unreachable.store(false, Ordering::SeqCst);
+    all_answer(&gateways, 200).await;
 }
 
 #[tokio::test]
-async fn and_within_1200_ms_when_the_broadcast_is_lost() {
+async fn and_also_when_the_broadcast_is_lost() {
     let (gateways, order) = sold_out_everywhere().await;
-    let since = Instant::now();
     release(&gateways[0], order).await.expect("free again");
-    let took = sells_again(&gateways, since).await;
-    assert!(took < Duration::from_millis(1200), "{took:?}");
+    all_answer(&gateways, 200).await;
 }
 
 #[tokio::test]
@@ -84,7 +83,7 @@ async fn no_gateway_sells_early_however_wrong_its_clock_and_the_clients() {
 async fn a_hot_sale_takes_nothing_from_another() {
     let settings = vec![("SECKILL_SALE_CONCURRENCY_MAX", "4"), ("SECKILL_PUBLISH_WAIT_MS", "60000")];
     let app = std::sync::Arc::new(App::with(Options { stock: 100, settings, ..Options::default() }).await);
-    let cold = app.second_sale().await;
+    let cold = app.second_sale(10).await;
     app.queue.gate.forget_permits(usize::MAX);
     let mut hot = tokio::task::JoinSet::new();
     for n in 0..40 {
@@ -96,22 +95,28 @@ async fn a_hot_sale_takes_nothing_from_another() {
         });
     }
     until("a full share", async || (app.reservations() == 4).then_some(())).await;
-    // All the others were shed at the door, and the other sale, whose lane is not stuck, sells.
-    let mut shed = 0;
-    while shed < 36 {
+    // All the others are shed at the door.
+    while hot.len() > 4 {
         hot.join_next().await.unwrap().unwrap().refused("overloaded");
-        shed += 1;
     }
     assert_eq!(app.reservations(), 4, "nothing reserved for them");
-    app.queue.gate.add_permits(1);
-    hot.join_next().await.unwrap().unwrap().ok(202);
-    let token = app.token("dora");
-    let ticket = app.public.post(&format!("{cold}/tickets"), Some(&token), &Value::Null).await;
-    let ticket = ticket.ok(200).json()["ticket"].clone();
-    let body = serde_json::json!({ "ticket": ticket, "quantity": 1 });
-    app.queue.gate.add_permits(1);
-    app.queue.gate.add_permits(10);
-    app.public.post(&format!("{cold}/orders"), Some(&token), &body).await.ok(202);
+    // While these four are stuck, the other sale sells.
+    let buying = tokio::spawn({
+        let app = app.clone();
+        async move {
+            let token = app.token("dora");
+            let ticket = app.public.post(&format!("{cold}/tickets"), Some(&token), &Value::Null).await;
+            let body = json!({ "ticket": ticket.ok(200).json()["ticket"], "quantity": 1 });
+            app.public.post(&format!("{cold}/orders"), Some(&token), &body).await
+        }
+    });
+    until("the other sale's order", async || (app.reservations() == 5).then_some(())).await;
+    assert_eq!(app.published(), 0, "all five wait");
+    app.queue.gate.add_permits(5);
+    buying.await.unwrap().ok(202);
+    while let Some(answer) = hot.join_next().await {
+        answer.unwrap().ok(202);
+    }
 }
 
 #[tokio::test]

@@ -63,6 +63,21 @@ async fn every_route_is_documented_and_every_documented_answer_is_one() {
     }
 }
 
+#[tokio::test]
+async fn what_is_asked_for_in_queries_and_headers_is_documented() {
+    let app = App::start().await;
+    let document: Value = app.public.get("/api/openapi.json", None).await.ok(200).json();
+    let asked = |method: &str, path: &str| -> Vec<Value> {
+        let told = document["paths"][path][method]["parameters"].as_array().unwrap();
+        told.iter().map(|p| json!([p["in"], p["name"], p["required"], p["schema"]["type"]])).collect()
+    };
+    let paging = [json!(["query", "after", false, "string"]), json!(["query", "limit", false, "integer"])];
+    assert_eq!(asked("get", "/api/v1/orders"), paging);
+    let signature = [json!(["header", "Seckill-Signature", true, "string"])];
+    assert_eq!(asked("post", "/api/v1/payments/webhook"), signature);
+    assert_eq!(asked("get", "/api/v1/orders/{id}"), [json!(["path", "id", true, "string"])]);
+}
+
 /// Fails unless the value has every field that the schema requires, none that it does not know, and each of
 /// its type.
 fn fits(value: &Value, schema: &Value, document: &Value) {

@@ -59,8 +59,12 @@ async fn pages_keep_to_themselves_and_unknown_ones_are_404() {
     let policy = page.header("content-security-policy").unwrap();
     assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{policy}");
     assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
-    let missing = app.public.get("/s/nothing", None).await.ok(404);
-    assert_eq!(missing.header("content-type"), Some("text/html; charset=utf-8"));
+    // People are shown a page, programs are told a problem.
+    let missing = with(&app, "/s/nothing", "accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8").await;
+    assert_eq!(missing.ok(404).header("content-type"), Some("text/html; charset=utf-8"));
+    app.public.get("/s/nothing", None).await.refused("sale_not_found");
+    with(&app, "/s/nothing", "accept", "application/json").await.refused("sale_not_found");
+    with(&app, "/s/nothing", "accept", "*/*").await.refused("sale_not_found");
     for odd in
         ["/assets/", "/assets/no.js", "/assets/../index.html", "/assets/%2e%2e/index.html", "/index.html"]
     {

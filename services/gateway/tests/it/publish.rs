@@ -6,7 +6,7 @@ use std::time::Duration;
 use contract::events::{Change, SaleNews};
 use domain::{OrderId, OrderStatus, ReservationId, UnixMillis};
 use serde_json::json;
-use stock::{Peek, Reserved, StockStore};
+use stock::{Peek, ReserveOutcome, StockStore};
 
 use crate::support::app::{BUY, fill, sale_id};
 use crate::support::http::post_at_once;
@@ -204,13 +204,13 @@ async fn stock_lost_between_reserve_and_confirm_is_no_202() {
 async fn a_finished_reservation_without_a_row_is_unknown_and_with_one_it_is_told() {
     let app = App::start().await;
     let (ticket, order) = app.ticket("alice").await;
-    app.stock.script.lock().push(Reserved::Finished);
+    app.stock.script.lock().push(ReserveOutcome::Released);
     app.order("alice", &ticket, 1).await.refused("unavailable");
     app.row(order, "alice", OrderStatus::Cancelled);
-    app.stock.script.lock().push(Reserved::Finished);
+    app.stock.script.lock().push(ReserveOutcome::Released);
     assert_eq!(app.order("alice", &ticket, 1).await.ok(202).json()["status"], "cancelled");
     let (bobs, _) = app.ticket("bob").await;
-    app.stock.script.lock().push(Reserved::SoldOut(Change { epoch: 1, n: 5 }));
+    app.stock.script.lock().push(ReserveOutcome::SoldOut(Change { epoch: 1, n: 5 }));
     app.order("bob", &bobs, 1).await.refused("sold_out");
 }
 
@@ -222,11 +222,11 @@ async fn nothing_is_published_for_a_reservation_whose_ticket_has_run_out() {
     app.order("alice", &ticket, 1).await.refused("unavailable");
     let asked = app.published();
     // The outage outlasts the ticket: its fence may be in the lane by now, and a message would come behind it.
-    app.stock.script.lock().push(Reserved::Overdue);
+    app.stock.script.lock().push(ReserveOutcome::Overdue);
     app.order("alice", &ticket, 1).await.refused("unavailable");
     assert_eq!(app.published(), asked);
     app.row(order, "alice", OrderStatus::Rejected);
-    app.stock.script.lock().push(Reserved::Overdue);
+    app.stock.script.lock().push(ReserveOutcome::Overdue);
     assert_eq!(app.order("alice", &ticket, 1).await.ok(202).json()["status"], "rejected", "it is told so");
     assert_eq!(app.published(), asked);
 }

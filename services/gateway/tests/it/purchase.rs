@@ -71,7 +71,7 @@ async fn a_gateway_without_memory_of_a_ticket_still_answers_its_202() {
     let app = App::start().await;
     // Another gateway took these: their reservations are there, this one remembers nothing.
     let (ticket, order) = app.ticket("alice").await;
-    let request = stock::Reserve {
+    let request = stock::ReserveRequest {
         sale: crate::support::app::sale_id(),
         id: domain::ReservationId::first(order),
         buyer: "alice".parse().unwrap(),

@@ -4,7 +4,9 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use contract::Code;
-use contract::api::{AdminSale, AdminSaleList, NewSale, Restock, Sale, SalePatch};
+use contract::api::{
+    AdminSale, AdminSaleList, BUY_PREFIX, IDEMPOTENCY_KEY_HEADER, NewSale, Restock, Sale, SalePatch,
+};
 use contract::rules::SaleRules;
 use domain::{Epoch, Phase, SaleId, StateInputs, UnixMillis};
 use service_kit::http::{ApiError, StrictJson};
@@ -18,7 +20,7 @@ const KEY_LEN_MAX: usize = 128;
 /// `GET /internal/v1/admin/sales`.
 pub(super) async fn list(State(app): State<App>) -> Result<Json<AdminSaleList>, ApiError> {
     let mut sales = Vec::new();
-    for row in app.keeper.sales.all().await? {
+    for row in app.inventory.sales.all().await? {
         sales.push(shown(&app, &row).await);
     }
     Ok(Json(AdminSaleList { sales }))
@@ -26,7 +28,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<AdminSaleList>, 
 
 /// `GET /internal/v1/admin/sales/{id}`.
 pub(super) async fn one(State(app): State<App>, Path(id): Path<String>) -> Result<Json<AdminSale>, ApiError> {
-    let row = app.keeper.sales.get(&sale_id(&id)?).await?;
+    let row = app.inventory.sales.get(&sale_id(&id)?).await?;
     Ok(Json(shown(&app, &row).await))
 }
 
@@ -50,12 +52,12 @@ pub(super) async fn create(
         slug: random_hex(16)?,
         version: 1,
         total_version: 1,
-        created_at: app.keeper.clock.now(),
+        created_at: app.inventory.clock.now(),
         rules: new.rules.unwrap_or_default(),
     };
     // Before the row is there to be found: the reconciler would take a sale without stock for one that lost it.
-    let writing = app.keeper.writing(&row.id);
-    let made = app.keeper.sales.create(&row, key.as_ref()).await?;
+    let writing = app.inventory.writing(&row.id);
+    let made = app.inventory.sales.create(&row, key.as_ref()).await?;
     // The slug is drawn. A repeat under its key finds the sale of the first time, which may have sold since: without
     // a barrier nothing may be written for it.
     if made.slug == row.slug {
@@ -73,11 +75,11 @@ fn check_rules(rules: Option<&SaleRules>) -> Result<(), ApiError> {
 /// needed. If it fails half-way, the reconciler takes the longer road.
 async fn preheat(app: &App, row: &SaleRow) {
     let heated = async {
-        let allocation = app.keeper.ledger.put(row).await.map_err(|e| e.to_string())?;
+        let allocation = app.inventory.ledger.put(row).await.map_err(|e| e.to_string())?;
         if allocation.epoch != Epoch(1) {
             return Err("the sale id has a past in the ledger".to_owned());
         }
-        app.keeper.write_stock(row, allocation.epoch).await
+        app.inventory.write_stock(row, allocation.epoch).await
     };
     if let Err(why) = heated.await {
         tracing::warn!(sale = %row.id, %why, "a new sale is not ready yet");
@@ -144,15 +146,15 @@ async fn change(
     edit: &Edit,
     key: Option<IdempotencyKey>,
 ) -> Result<Json<AdminSale>, ApiError> {
-    let row = app.keeper.sales.edit(id, edit, key.as_ref()).await?;
-    if let Err(why) = app.keeper.push(&row).await {
+    let row = app.inventory.sales.edit(id, edit, key.as_ref()).await?;
+    if let Err(why) = app.inventory.push(&row).await {
         tracing::warn!(sale = %id, %why, "a change has not reached ledger and stock store yet");
     }
     Ok(Json(shown(app, &row).await))
 }
 
 async fn shown(app: &App, row: &SaleRow) -> AdminSale {
-    let (state, epoch) = match app.keeper.stock.view(&row.id).await {
+    let (state, epoch) = match app.inventory.stock.view(&row.id).await {
         Ok(view) => (view.state(), view.epoch.0),
         // While the stock state is being rebuilt, the row and our own clock must do.
         Err(_) => {
@@ -162,13 +164,13 @@ async fn shown(app: &App, row: &SaleRow) -> AdminSale {
                 ends_at: row.terms.ends_at,
                 free: row.terms.stock,
             };
-            (inputs.at(app.keeper.clock.now()), 0)
+            (inputs.at(app.inventory.clock.now()), 0)
         }
     };
     AdminSale {
         sale: Sale::new(&row.id, &row.terms),
         state: state.as_str().into(),
-        buy: format!("/api/v1/buy/{}", row.slug),
+        buy: format!("{BUY_PREFIX}{}", row.slug),
         epoch,
         created_at: row.created_at.0,
         rules: row.rules.clone(),
@@ -180,7 +182,7 @@ fn idempotency_key(
     scope: &str,
     body: &impl serde::Serialize,
 ) -> Result<Option<IdempotencyKey>, ApiError> {
-    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let Some(key) = headers.get(IDEMPOTENCY_KEY_HEADER) else { return Ok(None) };
     let key = key.to_str().ok().filter(|k| (1..=KEY_LEN_MAX).contains(&k.len())).ok_or_else(|| {
         ApiError::new(Code::BadRequest, format!("Idempotency-Key must have 1 to {KEY_LEN_MAX} characters."))
     })?;

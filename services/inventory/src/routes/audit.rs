@@ -12,7 +12,7 @@ use stock::Snapshot;
 use tokio::time::sleep;
 
 use super::App;
-use super::ledger::agree;
+use crate::disagreements::is_consistent;
 
 /// Between two looks at a sale whose sides disagree.
 const LOOK_EVERY_MS: u64 = 300;
@@ -25,7 +25,7 @@ const LOOKS_MAX: u32 = 20;
 /// `GET /internal/v1/audit`.
 pub(super) async fn audit(State(app): State<App>) -> Result<Json<Audit>, ApiError> {
     let mut findings = Vec::new();
-    for row in app.keeper.sales.all().await? {
+    for row in app.inventory.sales.all().await? {
         findings.extend(examine(&app, &row.id).await?);
     }
     Ok(Json(Audit { ok: findings.is_empty(), findings }))
@@ -34,17 +34,17 @@ pub(super) async fn audit(State(app): State<App>) -> Result<Json<Audit>, ApiErro
 async fn examine(app: &App, sale: &SaleId) -> Result<Vec<Finding>, ApiError> {
     let (mut before, mut still) = (None, 0);
     for _ in 0..LOOKS_MAX {
-        let (Some(allocation), snapshot) = app.keeper.both_sides(sale).await? else {
+        let (Some(allocation), snapshot) = app.inventory.both_sides(sale).await? else {
             return Ok(Vec::new());
         };
         let Some(snapshot) = snapshot else { return Ok(over_total(sale, &allocation)) };
-        let at_rest = snapshot.reserved == 0 && agree(&allocation, &snapshot);
+        let at_rest = snapshot.reserved == 0 && is_consistent(&allocation, &snapshot);
         if at_rest {
             return Ok(over_total(sale, &allocation));
         }
         let now = (allocation.clone(), snapshot.reserved, snapshot.settled, snapshot.free);
         let stands_still = before.as_ref() == Some(&now) && snapshot.reserved == 0;
-        still = if stands_still && app.keeper.is_idle(sale).await { still + 1 } else { 0 };
+        still = if stands_still && app.inventory.is_idle(sale).await { still + 1 } else { 0 };
         if still >= STILL_LOOKS {
             return Ok(disagreement(sale, &allocation, &snapshot));
         }
@@ -54,7 +54,7 @@ async fn examine(app: &App, sale: &SaleId) -> Result<Vec<Finding>, ApiError> {
     Ok(Vec::new())
 }
 
-impl crate::keeper::Keeper {
+impl crate::inventory::Inventory {
     /// Whether nothing of the sale is on its way through lane or event bus.
     async fn is_idle(&self, sale: &SaleId) -> bool {
         if self.rebuilding.lock().contains(sale) {

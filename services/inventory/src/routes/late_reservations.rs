@@ -7,7 +7,7 @@ use contract::events::SaleNews;
 use contract::internal::{LateOutcome, LateReservation};
 use domain::ReservationId;
 use service_kit::http::{ApiError, StrictJson};
-use stock::{Reserve, Reserved, StockError};
+use stock::{ReserveOutcome, ReserveRequest, StockError};
 
 use super::App;
 
@@ -16,7 +16,7 @@ pub(super) async fn create(
     State(app): State<App>,
     StrictJson(wanted): StrictJson<LateReservation>,
 ) -> Result<Json<LateOutcome>, ApiError> {
-    let stock = &app.keeper.stock;
+    let stock = &app.inventory.stock;
     let view = match stock.view(&wanted.sale).await {
         Ok(view) => view,
         Err(error) => return unanswered(&error),
@@ -26,13 +26,13 @@ pub(super) async fn create(
     let first = ReservationId::first(wanted.order_id);
     match stock.release(&wanted.sale, first).await {
         Ok(released) if released.from_zero => {
-            app.keeper.broadcast(&wanted.sale, released.change, SaleNews::Available).await;
+            app.inventory.broadcast(&wanted.sale, released.change, SaleNews::Available).await;
         }
         Ok(_) => {}
         Err(error) => return unanswered(&error),
     }
-    let fence_age_ms = i64::try_from(app.keeper.fence_age.as_millis()).unwrap_or(i64::MAX);
-    let request = Reserve {
+    let fence_age_ms = i64::try_from(app.inventory.fence_age.as_millis()).unwrap_or(i64::MAX);
+    let request = ReserveRequest {
         sale: wanted.sale,
         id: ReservationId::late(wanted.order_id),
         buyer: wanted.buyer,
@@ -41,20 +41,20 @@ pub(super) async fn create(
         expires_at: view.now.plus(fence_age_ms),
     };
     match stock.reserve(&request).await {
-        Ok(Reserved::Reserved | Reserved::AlreadyReserved | Reserved::Settled) => {
+        Ok(ReserveOutcome::Reserved | ReserveOutcome::AlreadyReserved | ReserveOutcome::Settled) => {
             Ok(Json(LateOutcome::Reserved { epoch: view.epoch }))
         }
         // The state changed between the two calls.
-        Ok(Reserved::StaleTicket | Reserved::Expired) => Ok(Json(LateOutcome::Rebuilding)),
+        Ok(ReserveOutcome::StaleTicket | ReserveOutcome::Expired) => Ok(Json(LateOutcome::Rebuilding)),
         Ok(
             // Overdue is never said of a late one.
-            Reserved::Overdue
-            | Reserved::Finished
-            | Reserved::QuantityMismatch
-            | Reserved::SoldOut(_)
-            | Reserved::NotEnough { .. }
-            | Reserved::LimitReached
-            | Reserved::Closed(_),
+            ReserveOutcome::Overdue
+            | ReserveOutcome::Released
+            | ReserveOutcome::QuantityMismatch
+            | ReserveOutcome::SoldOut(_)
+            | ReserveOutcome::NotEnough { .. }
+            | ReserveOutcome::LimitReached
+            | ReserveOutcome::Closed(_),
         ) => Ok(Json(LateOutcome::Refused)),
         Err(error) => unanswered(&error),
     }

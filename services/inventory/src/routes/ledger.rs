@@ -10,13 +10,14 @@ use service_kit::http::ApiError;
 use stock::{Snapshot, StockError};
 
 use super::{App, sale_id};
-use crate::keeper::Keeper;
+use crate::disagreements::is_consistent;
+use crate::inventory::Inventory;
 
 /// `GET /internal/v1/admin/sales/{id}/ledger`.
 pub(super) async fn ledger(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Ledger>, ApiError> {
     let id = sale_id(&id)?;
-    app.keeper.sales.get(&id).await?;
-    let (allocation, snapshot) = app.keeper.both_sides(&id).await?;
+    app.inventory.sales.get(&id).await?;
+    let (allocation, snapshot) = app.inventory.both_sides(&id).await?;
     let allocation = allocation.ok_or_else(|| {
         ApiError::new(Code::Unavailable, "The sale has no allocation in the order store yet.")
     })?;
@@ -30,21 +31,11 @@ fn side_by_side(allocation: &AllocationView, snapshot: Option<&Snapshot>) -> Led
         stock_store: snapshot.map(|s| StockCounts { free: s.free, reserved: s.reserved, settled: s.settled }),
         order_store: allocation.counts,
         queued: snapshot.map_or(0, |s| s.reservations),
-        consistent: snapshot.is_some_and(|s| agree(allocation, s)),
+        consistent: snapshot.is_some_and(|s| is_consistent(allocation, s)),
     }
 }
 
-/// I3, for this moment.
-pub(crate) fn agree(allocation: &AllocationView, snapshot: &Snapshot) -> bool {
-    let units = u64::from(snapshot.free) + u64::from(snapshot.reserved) + u64::from(snapshot.settled);
-    snapshot.view.epoch == allocation.epoch
-        && snapshot.total == allocation.total
-        && units == u64::from(allocation.total)
-        && snapshot.reserved == 0
-        && snapshot.settled == allocation.counts.taken
-}
-
-impl Keeper {
+impl Inventory {
     /// What the order store and the stock store say of a sale; the latter `None` while it is lost.
     pub(super) async fn both_sides(
         &self,

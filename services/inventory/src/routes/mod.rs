@@ -14,14 +14,13 @@ use contract::Code;
 use domain::SaleId;
 use service_kit::http::{ApiError, problem_fallbacks};
 
-pub(crate) use self::ledger::agree;
-use crate::keeper::Keeper;
+use crate::inventory::Inventory;
 use crate::sale_store::SaleStoreError;
 
 /// What handlers work with.
 #[derive(Clone)]
 pub(crate) struct App {
-    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) inventory: Arc<Inventory>,
 }
 
 /// Every internal route, without its guard.

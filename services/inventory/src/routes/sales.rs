@@ -11,7 +11,7 @@ use crate::sale_store::SaleRow;
 
 /// `GET /internal/v1/sales`.
 pub(super) async fn list(State(app): State<App>) -> Result<Json<Catalogue>, ApiError> {
-    let rows = app.keeper.sales.all().await?;
+    let rows = app.inventory.sales.all().await?;
     Ok(Json(Catalogue { sales: rows.iter().map(entry).collect() }))
 }
 
@@ -20,14 +20,14 @@ pub(super) async fn one(
     State(app): State<App>,
     Path(id): Path<String>,
 ) -> Result<Json<CatalogueSale>, ApiError> {
-    Ok(Json(entry(&app.keeper.sales.get(&sale_id(&id)?).await?)))
+    Ok(Json(entry(&app.inventory.sales.get(&sale_id(&id)?).await?)))
 }
 
 fn entry(row: &SaleRow) -> CatalogueSale {
     CatalogueSale {
         sale: Sale::new(&row.id, &row.terms),
         slug: row.slug.clone(),
-        phase: row.phase.into(),
+        phase: row.phase,
         version: row.version + row.total_version,
         created_at: row.created_at.0,
         rules: row.rules.clone(),

@@ -207,17 +207,5 @@ fn rules_text(sale: &SaleRow) -> Result<String, SaleStoreError> {
     serde_json::to_string(&sale.rules).map_err(|e| SaleStoreError::Refused(e.to_string()))
 }
 
-fn phase_word(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Active => "active",
-        Phase::Paused => "paused",
-        Phase::Ended => "ended",
-    }
-}
-
-fn phase_of(word: &str) -> Option<Phase> {
-    [Phase::Active, Phase::Paused, Phase::Ended].into_iter().find(|p| phase_word(*p) == word)
-}
-
 #[cfg(test)]
 pub(crate) mod tests;

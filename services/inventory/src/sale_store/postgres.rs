@@ -11,7 +11,7 @@ use sqlx::{Connection, Executor, Postgres, Row, Transaction};
 
 use super::{
     Edit, IDEMPOTENCY_TTL_MS, IdempotencyKey, SALES_MAX, SaleRow, SaleStore, SaleStoreError, apply, corrupt,
-    phase_of, phase_word, rules_text,
+    rules_text,
 };
 
 /// Connections at most.
@@ -143,7 +143,7 @@ async fn change(
     .bind(&new.terms.title)
     .bind(new.terms.opens_at.0)
     .bind(new.terms.ends_at.0)
-    .bind(phase_word(new.phase))
+    .bind(new.phase.as_str())
     .bind(new.version.cast_signed())
     .bind(i64::from(new.terms.stock))
     .bind(new.total_version.cast_signed())
@@ -169,7 +169,7 @@ async fn insert(tx: &mut Transaction<'_, Postgres>, sale: &SaleRow) -> Result<u6
     .bind(sale.terms.opens_at.0)
     .bind(sale.terms.ends_at.0)
     .bind(i64::from(sale.terms.pay_within_s))
-    .bind(phase_word(sale.phase))
+    .bind(sale.phase.as_str())
     .bind(&sale.slug)
     .bind(sale.version.cast_signed())
     .bind(i64::from(sale.terms.stock))
@@ -246,7 +246,7 @@ fn parse(row: &PgRow) -> Result<SaleRow, SaleStoreError> {
             ends_at: UnixMillis(number("ends_at")?),
             pay_within_s: small("pay_within_s")?,
         },
-        phase: phase_of(&text("phase")?).ok_or_else(|| corrupt("phase"))?,
+        phase: text("phase")?.parse().map_err(|_| corrupt("phase"))?,
         slug: text("slug")?,
         version: number("version")?.cast_unsigned(),
         total_version: number("total_version")?.cast_unsigned(),

@@ -10,7 +10,7 @@ use sqlx::{Row, SqlitePool};
 
 use super::{
     Edit, IDEMPOTENCY_TTL_MS, IdempotencyKey, SALES_MAX, SaleRow, SaleStore, SaleStoreError, apply, corrupt,
-    phase_of, phase_word, rules_text,
+    rules_text,
 };
 
 /// How long a write waits for the database's other writers.
@@ -82,7 +82,7 @@ impl SaleStore for SqliteSales {
         .bind(&new.terms.title)
         .bind(new.terms.opens_at.0)
         .bind(new.terms.ends_at.0)
-        .bind(phase_word(new.phase))
+        .bind(new.phase.as_str())
         .bind(new.version.cast_signed())
         .bind(new.terms.stock)
         .bind(new.total_version.cast_signed())
@@ -121,7 +121,7 @@ async fn insert(tx: &mut sqlx::SqliteConnection, sale: &SaleRow) -> Result<u64, 
     .bind(sale.terms.opens_at.0)
     .bind(sale.terms.ends_at.0)
     .bind(sale.terms.pay_within_s)
-    .bind(phase_word(sale.phase))
+    .bind(sale.phase.as_str())
     .bind(&sale.slug)
     .bind(sale.version.cast_signed())
     .bind(sale.terms.stock)
@@ -198,7 +198,7 @@ fn parse(row: &SqliteRow) -> Result<SaleRow, SaleStoreError> {
             ends_at: UnixMillis(number("ends_at")?),
             pay_within_s: small("pay_within_s")?,
         },
-        phase: phase_of(&text("phase")?).ok_or_else(|| corrupt("phase"))?,
+        phase: text("phase")?.parse().map_err(|_| corrupt("phase"))?,
         slug: text("slug")?,
         version: number("version")?.cast_unsigned(),
         total_version: number("total_version")?.cast_unsigned(),

@@ -54,7 +54,7 @@ impl SaleStore for Failing {
 async fn ask(stage: &Stage, method: Method, path: &str) -> Response {
     let request =
         Request::builder().method(method).uri(format!("/internal/v1{path}")).body(Body::empty()).unwrap();
-    let router = routes::router(routes::App { keeper: stage.keeper.clone() });
+    let router = routes::router(routes::App { inventory: stage.inventory.clone() });
     router.oneshot(request).await.unwrap()
 }
 
@@ -64,7 +64,7 @@ async fn body(answer: Response) -> String {
 
 async fn over(failing: fn(String) -> SaleStoreError) -> Stage {
     let mut stage = Stage::open().await;
-    Arc::get_mut(&mut stage.keeper).expect("nobody else has it yet").sales = Arc::new(Failing(failing));
+    Arc::get_mut(&mut stage.inventory).expect("nobody else has it yet").sales = Arc::new(Failing(failing));
     stage
 }
 

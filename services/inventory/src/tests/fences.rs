@@ -6,7 +6,7 @@ use std::time::Duration;
 use contract::lane::{LaneMessage, OrderMessage};
 use domain::Epoch;
 use messaging::{Consumer, OrderQueue};
-use stock::Reserved;
+use stock::ReserveOutcome;
 use tokio::time::{Instant, timeout};
 
 use super::{NOW, Stage, id};
@@ -18,15 +18,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A sale in which ann's unit has waited for its order for long enough.
 async fn with_a_unit_that_waits() -> Stage {
     let mut stage = Stage::open().await;
-    Arc::get_mut(&mut stage.keeper).expect("nobody else has it yet").fence_age = Duration::ZERO;
-    assert_eq!(stage.reserve(1, "ann").await, Reserved::Reserved);
+    Arc::get_mut(&mut stage.inventory).expect("nobody else has it yet").fence_age = Duration::ZERO;
+    assert_eq!(stage.reserve(1, "ann").await, ReserveOutcome::Reserved);
     stage
 }
 
 /// One round of the reconciler, so many seconds after the first: what is ready in the lane then.
 async fn round(stage: &Stage, fences: &mut Fences, began: Instant, seconds: u64) -> u64 {
     let now = began + Duration::from_secs(seconds);
-    stage.keeper.fence(&stage.sale, fences, now).await;
+    stage.inventory.fence(&stage.sale, fences, now).await;
     fences.end_round(now);
     stage.in_lane().await
 }
@@ -88,6 +88,6 @@ async fn a_reservation_that_has_begun_to_wait_is_fenced_at_once_behind_any_backl
     fill_lane(&stage).await;
     let (mut fences, began) = (Fences::default(), Instant::now());
     assert_eq!(round(&stage, &mut fences, began, 0).await, FENCE_AGAIN_LANE_MAX + 1);
-    assert_eq!(stage.reserve(3, "bob").await, Reserved::Reserved);
+    assert_eq!(stage.reserve(3, "bob").await, ReserveOutcome::Reserved);
     assert_eq!(round(&stage, &mut fences, began, 60).await, FENCE_AGAIN_LANE_MAX + 2, "bob's, and not ann's");
 }

@@ -77,7 +77,7 @@ impl Consumer for Sparing {
     }
 }
 
-async fn until(what: &str, mut state: impl AsyncFnMut() -> bool) {
+pub(super) async fn until(what: &str, mut state: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !state().await {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
@@ -115,12 +115,12 @@ impl Stage {
             has_dried_up: has_dried_up.clone(),
             has_single_acknowledgements,
         };
-        let (keeper, shutdown) = (self.keeper.clone(), self.shutdown.clone());
-        tokio::spawn(async move { events::consume(&keeper, Box::new(consumer), &shutdown).await });
+        let (inventory, shutdown) = (self.inventory.clone(), self.shutdown.clone());
+        tokio::spawn(async move { events::consume(&inventory, Box::new(consumer), &shutdown).await });
         has_dried_up
     }
 
-    async fn free(&self, sale: &SaleId) -> u32 {
+    pub(super) async fn free(&self, sale: &SaleId) -> u32 {
         self.stock.snapshot(sale).await.unwrap().free
     }
 
@@ -139,8 +139,8 @@ impl Stage {
 
     /// The lamp is written afresh, as after a rebuild.
     async fn find_the_lamp(&self) {
-        let row = self.keeper.sales.get(&self.sale).await.unwrap();
-        self.keeper.write_stock(&row, Epoch(1)).await.unwrap();
+        let row = self.inventory.sales.get(&self.sale).await.unwrap();
+        self.inventory.write_stock(&row, Epoch(1)).await.unwrap();
     }
 }
 
@@ -184,8 +184,8 @@ async fn no_more_events_are_held_than_the_bound() {
         join_all((0..BEYOND).map(|_| stage.expire(&lamp, 1))).await;
     }
     let consumer = EventBus::consume(&*stage.broker, Subscription::Inventory).await.unwrap();
-    let (keeper, shutdown) = (stage.keeper.clone(), stage.shutdown.clone());
-    tokio::spawn(async move { events::consume(&keeper, consumer, &shutdown).await });
+    let (inventory, shutdown) = (stage.inventory.clone(), stage.shutdown.clone());
+    tokio::spawn(async move { events::consume(&inventory, consumer, &shutdown).await });
     let full = (BEYOND as u64, HELD_MAX as u64);
     until("as many are held as may be", async || stage.waiting().await == full).await;
     stage.find_the_lamp().await;

@@ -88,11 +88,14 @@ impl Mailbox for PostgresMailbox {
 fn parse(row: &PgRow, buyer: &BuyerId) -> Result<Notice, MailboxError> {
     let text = |column| row.try_get::<String, _>(column).map_err(MailboxError::from);
     let bad = |what: &str| MailboxError::Refused(format!("a row with a bad {what}"));
-    let channel = text("channel")?;
+    let (channel, priority) = (text("channel")?, text("priority")?);
+    let channel = Channel::ALL.into_iter().find(|c| c.as_str() == channel).ok_or_else(|| bad("channel"))?;
+    let priority =
+        Priority::ALL.into_iter().find(|p| p.as_str() == priority).ok_or_else(|| bad("priority"))?;
     Ok(Notice {
         id: text("id")?,
-        channel: Channel::ALL.into_iter().find(|c| c.as_str() == channel).ok_or_else(|| bad("channel"))?,
-        priority: if text("priority")? == "high" { Priority::High } else { Priority::Normal },
+        channel,
+        priority,
         buyer: buyer.clone(),
         order_id: text("order_id")?.parse().map_err(|_| bad("order id"))?,
         subject: text("subject")?,

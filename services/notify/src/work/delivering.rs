@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use contract::events::{Channel, Notice};
 use messaging::{EventBus, QueueError, Subscription};
+use service_kit::Backoff;
 use service_kit::health::Health;
 use tokio_util::sync::CancellationToken;
 
-use super::{Patience, last_tag, next, pause_after, readable};
+use super::{RETRY_MS, RETRY_MS_MAX, last_tag, next, pause_after, readable};
 use crate::mailbox::{Mailbox, MailboxError};
 
 /// Notices delivered in one transaction at most.
@@ -91,7 +92,7 @@ impl Delivering<'_> {
 
     /// Tries until the mailbox answers; `None` if it did not until the stop.
     async fn patiently(&self, notices: &[Notice]) -> Option<Result<(), MailboxError>> {
-        let mut patience = Patience::new(self.shutdown);
+        let mut backoff = Backoff::new(RETRY_MS, RETRY_MS_MAX);
         loop {
             match self.mailbox.deliver(notices).await {
                 Err(error) if error.is_outage() => {
@@ -103,7 +104,7 @@ impl Delivering<'_> {
                     return Some(answer);
                 }
             }
-            if !patience.wait().await {
+            if !backoff.wait(self.shutdown).await {
                 return None;
             }
         }

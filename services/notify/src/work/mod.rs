@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use messaging::{Consumer, Delivery, QueueError};
 use serde::de::DeserializeOwned;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use delivering::deliver;
@@ -26,38 +27,10 @@ const RETRY_MS: u64 = 50;
 /// The longest such wait, in milliseconds.
 const RETRY_MS_MAX: u64 = 1_000;
 
-/// The waits between attempts at one thing.
-struct Patience<'a> {
-    next_ms: u64,
-    shutdown: &'a CancellationToken,
-}
-
-impl<'a> Patience<'a> {
-    fn new(shutdown: &'a CancellationToken) -> Self {
-        Self { next_ms: RETRY_MS, shutdown }
-    }
-
-    /// Waits for the next attempt, longer each time; false if there is none, since the service stops.
-    async fn wait(&mut self) -> bool {
-        let wait = Duration::from_millis(self.next_ms);
-        self.next_ms = (self.next_ms * 2).min(RETRY_MS_MAX);
-        slept(wait, self.shutdown).await
-    }
-}
-
-/// Sleeps; false if `shutdown` came before the end.
-async fn slept(time: Duration, shutdown: &CancellationToken) -> bool {
-    tokio::select! {
-        biased;
-        () = shutdown.cancelled() => false,
-        () = tokio::time::sleep(time) => true,
-    }
-}
-
 async fn pause_after(round: Result<(), QueueError>, what: &str, shutdown: &CancellationToken) {
     if let Err(error) = round {
         tracing::warn!(%error, "{what} failed; consuming anew");
-        slept(Duration::from_millis(RECONNECT_MS), shutdown).await;
+        shutdown.run_until_cancelled(sleep(Duration::from_millis(RECONNECT_MS))).await;
     }
 }
 

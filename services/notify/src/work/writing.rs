@@ -7,10 +7,12 @@ use contract::events::{Event, Notice};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use messaging::{EventBus, PublishError, QueueError, Subscription};
+use service_kit::Backoff;
 use service_kit::health::Health;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{Patience, last_tag, next, pause_after, readable, slept};
+use super::{RETRY_MS, RETRY_MS_MAX, last_tag, next, pause_after, readable};
 use crate::compose;
 
 /// Events taken at once.
@@ -20,9 +22,9 @@ const PUBLISHING_MAX: usize = 256;
 /// Notices written in a second at most. Nobody waits for an e-mail by the millisecond, but everybody waits
 /// for the order behind it: in a storm the backlog stays in the queue as events of hundreds of orders.
 const NOTICES_PER_S_MAX: u32 = 500;
-/// What readiness means here: events come in,
+/// The part of readiness that says whether events come in.
 const EVENTS: &str = "the events of orders";
-/// and notices go out.
+/// The part of readiness that says whether notices go out.
 const NOTICES: &str = "the queues of notices";
 
 /// Writes notices for the events of the bus until `shutdown`.
@@ -53,8 +55,8 @@ async fn round(
             let turn =
                 Duration::from_secs(1) * u32::try_from(notices.len()).unwrap_or(u32::MAX) / NOTICES_PER_S_MAX;
             // Both, so that the pace counts from the start and shutting down does not wait for it.
-            let (published, _) =
-                tokio::join!(publish_patiently(bus, notices, health, shutdown), slept(turn, shutdown));
+            let pace = shutdown.run_until_cancelled(sleep(turn));
+            let (published, _) = tokio::join!(publish_patiently(bus, notices, health, shutdown), pace);
             if !published {
                 break 'batches;
             }
@@ -72,7 +74,7 @@ async fn publish_patiently(
     health: &Health,
     shutdown: &CancellationToken,
 ) -> bool {
-    let mut patience = Patience::new(shutdown);
+    let mut backoff = Backoff::new(RETRY_MS, RETRY_MS_MAX);
     loop {
         match publish(bus, notices).await {
             Ok(()) => {
@@ -85,7 +87,7 @@ async fn publish_patiently(
                 notices = left;
             }
         }
-        if !patience.wait().await {
+        if !backoff.wait(shutdown).await {
             return false;
         }
     }

@@ -24,8 +24,8 @@ impl Ledger for dyn OrderStore {
     }
 }
 
-/// Commits the batch and answers the tags of what is poison. `None` if the store was away until
-/// `shutdown`: then the batch must not be acknowledged.
+/// Commits the batch and answers the tags of what is poison. `None` if `shutdown` came before all of it was done: then
+/// the batch must not be acknowledged. It comes again, and what of it was committed is known by its ids.
 pub(super) async fn commit<L: Ledger + ?Sized>(
     ledger: &L,
     batch: &[Delivery],
@@ -49,6 +49,10 @@ pub(super) async fn commit<L: Ledger + ?Sized>(
             Ok(outcome) => {
                 pace.committed(to - from, began.elapsed());
                 count(&outcome);
+                // In pieces a batch may take longer than a process has left that is told to stop.
+                if shutdown.is_cancelled() && !left.is_empty() {
+                    return None;
+                }
             }
             Err(error) if error.is_outage() => {
                 tracing::warn!(%error, messages = to - from, "the order store is away, or too slow for a batch");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use service_kit::Backoff;
 use tokio_util::sync::CancellationToken;
 
 /// Waiting time before a batch is tried again during an outage, in milliseconds; doubled each time.
@@ -23,13 +24,14 @@ const SLOW_GROWTH_PART: usize = 8;
 pub(super) struct Pace {
     most: usize,
     messages: usize,
-    wait_ms: u64,
+    backoff: Backoff,
 }
 
 impl Pace {
     /// Begins with as much as there may ever be.
     pub(super) fn up_to(most: usize) -> Self {
-        Self { most: most.max(1), messages: most.max(1), wait_ms: OUTAGE_RETRY_MS }
+        let backoff = Backoff::new(OUTAGE_RETRY_MS, OUTAGE_RETRY_MS_MAX);
+        Self { most: most.max(1), messages: most.max(1), backoff }
     }
 
     /// Messages of the next transaction at most.
@@ -39,7 +41,7 @@ impl Pace {
 
     /// So many messages were committed, within this time.
     pub(super) fn committed(&mut self, messages: usize, within: Duration) {
-        self.wait_ms = OUTAGE_RETRY_MS;
+        self.backoff.reset();
         // A few of them are always quick, and tell nothing about many.
         if messages < self.messages {
             return;
@@ -56,11 +58,6 @@ impl Pace {
 
     /// Waits before the next attempt; `None` if `shutdown` came first.
     pub(super) async fn wait(&mut self, shutdown: &CancellationToken) -> Option<()> {
-        tokio::select! {
-            () = shutdown.cancelled() => return None,
-            () = tokio::time::sleep(Duration::from_millis(self.wait_ms)) => {}
-        }
-        self.wait_ms = (self.wait_ms * 2).min(OUTAGE_RETRY_MS_MAX);
-        Some(())
+        self.backoff.wait(shutdown).await.then_some(())
     }
 }

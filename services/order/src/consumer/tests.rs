@@ -7,7 +7,7 @@ use contract::lane::{LaneMessage, OrderMessage};
 use domain::{Epoch, OrderId, UnixMillis};
 use messaging::Delivery;
 use tokio::sync::Mutex;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::commit::{Ledger, commit};
@@ -182,4 +182,27 @@ async fn a_stop_during_an_outage_leaves_the_batch_unacknowledged() {
     };
     let (poison, ()) = tokio::join!(committing, stop);
     assert_eq!(poison, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_amid_a_slow_batch_leaves_the_pieces_that_are_not_committed() {
+    let (store, mut pace) = (Scripted::slow(50), full_pace());
+    let shutdown = CancellationToken::new();
+    let deliveries = batch(FULL);
+    let committing = commit(&store, &deliveries, &mut pace, &shutdown);
+    let stop = async {
+        // Amid the second piece that is not too much.
+        sleep(Duration::from_secs(30)).await;
+        shutdown.cancel();
+        Instant::now()
+    };
+    let (poison, stopped) = tokio::join!(committing, stop);
+    assert_eq!(poison, None, "nothing of it may be acknowledged");
+    assert!(stopped.elapsed() <= CALL_MAX, "after the piece it was at");
+    let (committed, all) = (store.seen().await.committed, ids(FULL));
+    assert!(!committed.is_empty() && committed.len() < all.len(), "{} committed", committed.len());
+    assert_eq!(committed, all[..committed.len()], "each once, in lane order");
+    // The control: nothing is left of a batch that was committed as a whole.
+    let whole = commit(&store, &batch(9), &mut pace, &shutdown).await;
+    assert_eq!(whole.as_deref(), Some(&NONE[..]));
 }

@@ -13,13 +13,12 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use contract::Code;
-use contract::api::BODY_BYTES_MAX;
+use contract::api::{BODY_BYTES_MAX, WEBHOOK_PATH};
 use domain::{Clock, OrderId, SaleId};
 use service_kit::Secret;
 use service_kit::http::{ApiError, problem_fallbacks, require_bearer};
 use tokio::sync::Semaphore;
 
-use crate::config::WEBHOOK_PATH;
 use crate::order_store::{OrderStore, StoreError};
 use crate::payment::PaymentProvider;
 use crate::{Config, Dependencies};

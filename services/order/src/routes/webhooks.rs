@@ -6,13 +6,13 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
 use contract::Code;
-use contract::api::{WebhookEvent, WebhookKind};
+use contract::api::{WEBHOOK_SIGNATURE_HEADER, WebhookEvent, WebhookKind};
 use serde::Serialize;
 use service_kit::http::ApiError;
 
 use super::App;
 use crate::order_store::{Capture, PaymentFailure, Provenance};
-use crate::webhook::{SIGNATURE, verify};
+use crate::webhook::verify;
 
 /// Longest event id and reference, in bytes.
 const TEXT_LEN_MAX: usize = 200;
@@ -33,7 +33,7 @@ pub(super) async fn receive(
         StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(Code::TooLarge, "The body is too large."),
         _ => ApiError::new(Code::BadRequest, "The body could not be read."),
     })?;
-    let signature = headers.get(SIGNATURE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let signature = headers.get(WEBHOOK_SIGNATURE_HEADER).and_then(|v| v.to_str().ok()).unwrap_or_default();
     verify(&app.webhook_secret, app.clock.now(), signature, &body)
         .map_err(|e| ApiError::new(Code::BadSignature, format!("{e}.")))?;
     let event = parse(&body).map_err(|why| ApiError::new(Code::BadRequest, why))?;
@@ -42,6 +42,10 @@ pub(super) async fn receive(
 }
 
 fn parse(body: &[u8]) -> Result<WebhookEvent, String> {
+    // serde takes a list of the fields for an object; the contract does not.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err("The body is not as documented: expected an object.".into());
+    }
     let event: WebhookEvent =
         serde_json::from_slice(body).map_err(|e| format!("The body is not as documented: {e}."))?;
     let texts = [&event.event_id, &event.reference, &event.order_id, &event.currency];

@@ -14,7 +14,7 @@ use super::{Request, Task, pending};
 use crate::PublishError;
 use crate::rabbitmq::fate::{Fate, Fates, Pending};
 use crate::rabbitmq::inquiry::Inquiries;
-use crate::rabbitmq::link::{Live, farewell};
+use crate::rabbitmq::link::{Live, close_channel};
 
 /// Between two looks for overdue confirms, in milliseconds.
 const LOOK_EVERY_MS: u64 = 50;
@@ -71,7 +71,7 @@ impl<'a> Session<'a> {
         self.fates.tell_all_unconfirmed(why);
         if !matches!(end, End::Lost) {
             let channel = Arc::clone(&self.channel);
-            tokio::spawn(async move { farewell(&channel).await });
+            tokio::spawn(async move { close_channel(&channel).await });
         }
         end
     }

@@ -113,7 +113,10 @@ impl<C: Future> Guest<C> {
         tokio::select! {
             biased;
             moves = served => moves,
-            () = activity.until_idle(*patience) => false,
+            () = activity.until_idle(*patience) => {
+                metrics::counter!("http_connections_cut_total").increment(1);
+                false
+            }
         }
     }
 }
@@ -132,7 +135,7 @@ fn back_row() -> Option<Runtime> {
 
 #[cfg(target_os = "linux")]
 fn give_way() {
-    // To Linux nobody in particular is the thread that asks.
+    // On Linux, `None` means the calling thread.
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
         tracing::warn!(%error, "a thread of the back row does not give way");
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use contract::internal::LiveOrder;
 use domain::{BuyerId, Clock, Epoch, Phase, ReservationId, SaleId, UnixMillis};
 use stock::contract_suite::Harness;
-use stock::{MemoryStock, Peek, Rebuild, Reserve, StockConfig, StockStore};
+use stock::{MemoryStock, Peek, Rebuild, ReserveRequest, StockConfig, StockStore};
 
 use super::operation::{IDS, Id, Operation, TICK_MS, Terms};
 use crate::support::{Losing, START, TestClock, buyer, first, sale};
@@ -101,10 +101,10 @@ impl<'a> Pair<'a> {
     async fn apply(&mut self, operation: &Operation) -> Result<(), String> {
         let sale = self.sale.clone();
         match operation {
-            Operation::Reserve { id, buyer, quantity, epoch_step, expires_in } => {
+            Operation::ReserveRequest { id, buyer, quantity, epoch_step, expires_in } => {
                 // No two at the same moment: which of those is older is not specified.
                 self.pass(TICK_MS).await;
-                let request = Reserve {
+                let request = ReserveRequest {
                     sale,
                     id: id_of(*id),
                     buyer: buyer_of(*buyer),

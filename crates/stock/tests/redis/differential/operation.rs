@@ -32,7 +32,7 @@ pub(crate) struct Terms {
 /// One operation. Epochs and versions are relative to the highest so far; times are ticks from now.
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
-    Reserve {
+    ReserveRequest {
         id: Id,
         buyer: u8,
         quantity: u32,
@@ -102,7 +102,7 @@ fn reserve() -> impl Strategy<Value = Operation> {
     let epoch_step = prop_oneof![12 => Just(0_i64), 1 => Just(-1_i64), 1 => Just(1_i64)];
     let expires_in = prop_oneof![1 => -1..4_i64, 2 => 0..100_i64];
     (id(), 0..BUYERS, 1..4_u32, epoch_step, expires_in).prop_map(
-        |(id, buyer, quantity, epoch_step, expires_in)| Operation::Reserve {
+        |(id, buyer, quantity, epoch_step, expires_in)| Operation::ReserveRequest {
             id,
             buyer,
             quantity,

@@ -52,6 +52,7 @@ async fn bounded<T>(asked: impl Future<Output = Result<T, QueueError>>) -> Resul
         Ok(Err(QueueError::Unknown(what))) => {
             Err(ApiError::new(Code::NotFound, format!("There is no {what}.")))
         }
+        Ok(Err(QueueError::Refused(why))) => Err(ApiError::new(Code::Conflict, format!("Not now: {why}."))),
         Ok(Err(error)) => Err(unavailable(&error)),
         Err(elapsed) => Err(unavailable(&elapsed)),
     }

@@ -6,10 +6,9 @@ use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use contract::Code;
 use domain::SaleId;
-use service_kit::http::ApiError;
+use service_kit::http::{ApiError, require_json};
 
 use crate::gateway::Gateway;
-use crate::purchase::body::is_json;
 use crate::routes::{Segment, Shared};
 use crate::upstream::Service;
 
@@ -24,7 +23,7 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    need_json(&headers)?;
+    require_json(&headers)?;
     tell(&gateway, Method::POST, "", &headers, body).await
 }
 
@@ -53,7 +52,7 @@ pub(super) async fn change(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    need_json(&headers)?;
+    require_json(&headers)?;
     tell(&gateway, Method::PATCH, &sale_path(&id, "")?, &headers, body).await
 }
 
@@ -64,7 +63,7 @@ pub(super) async fn restock(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    need_json(&headers)?;
+    require_json(&headers)?;
     tell(&gateway, Method::POST, &sale_path(&id, "/restock")?, &headers, body).await
 }
 
@@ -96,13 +95,6 @@ async fn act(
 fn sale_path(id: &str, action: &str) -> Result<String, ApiError> {
     let id: SaleId = id.parse().map_err(|_| ApiError::new(Code::SaleNotFound, "No sale has this id."))?;
     Ok(format!("/{id}{action}"))
-}
-
-fn need_json(headers: &HeaderMap) -> Result<(), ApiError> {
-    if is_json(headers) {
-        return Ok(());
-    }
-    Err(ApiError::new(Code::UnsupportedMediaType, "Send content-type: application/json."))
 }
 
 async fn ask(

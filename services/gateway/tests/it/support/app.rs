@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 use ::stock::{Rebuild, StockConfig, StockStore};
 use contract::api::{Order, Sale};
 use contract::events::{Change, SaleBroadcast, SaleNews};
-use contract::internal::{CatalogueSale, OrderRow, WirePhase};
+use contract::internal::{CatalogueSale, OrderRow};
 use contract::rules::SaleRules;
 use domain::{BuyerId, Clock, Epoch, OrderId, OrderStatus, Phase, ReservationId, SaleId, UnixMillis};
 use gateway::identity::Identity;
-use gateway::{Config, Deps, Listeners};
+use gateway::{Captcha, Config, Dependencies, Digits, Listeners};
 use serde_json::{Value, json};
 use service_kit::health::Health;
 use service_kit::telemetry::Metrics;
@@ -26,6 +26,8 @@ use super::upstream::Behind;
 use super::{Hand, NOW, until};
 
 pub const SALE: &str = "sale-1";
+/// See [`App::second_sale`].
+pub const SECOND_SALE: &str = "sale-2";
 pub const SLUG: &str = "0123456789abcdef0123456789abcdef";
 pub const BUY: &str = "/api/v1/buy/0123456789abcdef0123456789abcdef";
 pub const JWT_SECRET: &str = "a secret of the tests";
@@ -38,11 +40,12 @@ pub struct Options {
     pub stock: u32,
     pub opens_in_ms: i64,
     pub settings: Vec<(&'static str, &'static str)>,
+    pub captcha: Arc<dyn Captcha>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { stock: 10, opens_in_ms: 0, settings: Vec::new() }
+        Self { stock: 10, opens_in_ms: 0, settings: Vec::new(), captcha: Arc::new(Digits) }
     }
 }
 
@@ -57,6 +60,7 @@ pub struct App {
     pub behind: Arc<Behind>,
     pub health: Health,
     pub identity: Identity,
+    captcha: Arc<dyn Captcha>,
     stopping: CancellationToken,
 }
 
@@ -65,6 +69,7 @@ struct Shared {
     stock: Arc<Stock>,
     queue: Arc<Queue>,
     behind: Arc<Behind>,
+    captcha: Arc<dyn Captcha>,
     stock_clock: Arc<Hand>,
 }
 
@@ -96,7 +101,8 @@ impl App {
         let health = Health::default();
         behind.sales.lock().push(sale(options.opens_in_ms, options.stock));
         fill(&stock, 1, options.opens_in_ms, options.stock).await;
-        let shared = Shared { stock, queue, behind, stock_clock: clock.clone() };
+        let captcha = options.captcha;
+        let shared = Shared { stock, queue, behind, captcha, stock_clock: clock.clone() };
         Self::on(shared, clock, health, stopping, &options.settings).await
     }
 
@@ -107,6 +113,7 @@ impl App {
             stock: self.stock.clone(),
             queue: self.queue.clone(),
             behind: self.behind.clone(),
+            captcha: self.captcha.clone(),
             stock_clock: self.clock.clone(),
         };
         let clock = Arc::new(Off(self.clock.clone(), off_ms));
@@ -120,10 +127,10 @@ impl App {
         stopping: CancellationToken,
         changes: &[(&str, &str)],
     ) -> Self {
-        let Shared { stock, queue, behind, stock_clock } = shared;
+        let Shared { stock, queue, behind, captcha, stock_clock } = shared;
         let bus = Arc::<Bus>::default();
         let upstream = behind.serve(stopping.clone()).await;
-        let deps = Deps {
+        let deps = Dependencies {
             stock: stock.clone(),
             queue: queue.clone(),
             bus: bus.clone(),
@@ -131,6 +138,7 @@ impl App {
             inventory: upstream.clone(),
             order: upstream.clone(),
             notify: Some(upstream),
+            captcha: captcha.clone(),
             clock,
             health: health.clone(),
             metrics: Metrics::install(),
@@ -146,21 +154,33 @@ impl App {
         tokio::spawn(gateway::serve(config, deps, listeners, stopping.clone()));
         let identity = Identity::new(&Secret::new(JWT_SECRET));
         let clock = stock_clock;
-        let app =
-            Self { public, admin, address, clock, stock, queue, bus, behind, health, identity, stopping };
+        let app = Self {
+            public,
+            admin,
+            address,
+            clock,
+            stock,
+            queue,
+            bus,
+            behind,
+            health,
+            identity,
+            captcha,
+            stopping,
+        };
         until("readiness", async || (app.admin.get("/readyz", None).await.status == 200).then_some(())).await;
         app
     }
 
-    /// Puts another sale of ten units beside the first, and returns its buy path.
-    pub async fn second_sale(&self) -> String {
-        let mut another = sale(0, 10);
-        (another.sale.id, another.slug) = ("sale-2".parse().unwrap(), "f".repeat(32));
+    /// Puts another sale of so many units beside the first, and returns its buy path.
+    pub async fn second_sale(&self, stock: u32) -> String {
+        let mut another = sale(0, stock);
+        (another.sale.id, another.slug) = (SECOND_SALE.parse().unwrap(), "f".repeat(32));
         let rebuild = Rebuild { sale: another.sale.id.clone(), epoch: Epoch(1), token: 1 };
         assert!(self.stock.rebuild_begin(&rebuild).await.unwrap());
-        assert!(self.stock.rebuild_finish(&rebuild, &config(0), 10, 1).await.unwrap());
+        assert!(self.stock.rebuild_finish(&rebuild, &config(0), stock, 1).await.unwrap());
         self.behind.sales.lock().push(another);
-        self.admin_patch("/admin/v1/sales/sale-2", "{}").await.ok(200);
+        self.admin_patch(&format!("/admin/v1/sales/{SECOND_SALE}"), "{}").await.ok(200);
         format!("/api/v1/buy/{}", "f".repeat(32))
     }
 
@@ -205,7 +225,11 @@ impl App {
     }
 
     pub fn broadcast(&self, epoch: u64, n: u64, news: SaleNews) {
-        let told = SaleBroadcast { sale: SALE.parse().unwrap(), change: Change { epoch, n }, news };
+        self.broadcast_of(SALE, Change { epoch, n }, news);
+    }
+
+    pub fn broadcast_of(&self, sale: &str, change: Change, news: SaleNews) {
+        let told = SaleBroadcast { sale: sale.parse().unwrap(), change, news };
         self.bus.broadcasts.send(told).expect("the gateway listens");
     }
 
@@ -272,7 +296,7 @@ pub fn sale(opens_in_ms: i64, stock: u32) -> CatalogueSale {
             pay_within_s: 900,
         },
         slug: SLUG.into(),
-        phase: WirePhase::Active,
+        phase: Phase::Active,
         version: 1,
         created_at: NOW,
         rules: SaleRules::default(),

@@ -9,6 +9,8 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use service_kit::http::HttpClient;
 
+use super::PATIENCE;
+
 /// An answer, whole.
 #[derive(Debug)]
 pub struct Answer {
@@ -69,8 +71,13 @@ impl Client {
 
     pub async fn send(&self, method: Method, path: &str, headers: HeaderMap, body: &[u8]) -> Answer {
         let body = Bytes::copy_from_slice(body);
-        let reply = self.0.send(method, path, headers, body).await.expect("an answer");
-        Answer { status: reply.status, headers: reply.headers, body: reply.body }
+        let exchange = async {
+            let (told, body) =
+                self.0.stream(method, path, headers, body).await.expect("an answer").into_parts();
+            let body = body.collect().await.expect("all of it").to_bytes();
+            Answer { status: told.status, headers: told.headers, body }
+        };
+        tokio::time::timeout(PATIENCE, exchange).await.expect("an answer in time")
     }
 
     /// A stream of events, as it comes in.
@@ -150,6 +157,6 @@ impl Stream {
             }
             true
         };
-        tokio::time::timeout(std::time::Duration::from_secs(5), reading).await.expect("in time")
+        tokio::time::timeout(PATIENCE, reading).await.expect("in time")
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod bus;
+pub mod captcha;
 pub mod http;
 pub mod queue;
 pub mod stock;
@@ -39,9 +40,12 @@ impl Clock for Hand {
     }
 }
 
-/// Waits until the state is there; fails after a few seconds.
+/// How long anything is waited for that must come: long, for a machine may have much else to do.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until the state is there; fails after [`PATIENCE`].
 pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look().await {
             return found;

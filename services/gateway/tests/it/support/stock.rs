@@ -9,8 +9,8 @@ use contract::internal::LiveOrder;
 use domain::{Clock, ReservationId, SaleId};
 use parking_lot::Mutex;
 use stock::{
-    Held, MemoryStock, Peek, Rebuild, Released, Reserve, Reserved, SaleView, Snapshot, StockConfig,
-    StockError, StockStore,
+    Held, MemoryStock, Peek, Rebuild, Released, ReserveOutcome, ReserveRequest, SaleView, Snapshot,
+    StockConfig, StockError, StockStore,
 };
 
 type Hook = Box<dyn Fn(&MemoryStock) + Send + Sync>;
@@ -26,7 +26,7 @@ pub struct Stock {
     pub views: AtomicUsize,
     pub releases: AtomicUsize,
     /// Answers the next reservations instead of the store.
-    pub script: Mutex<Vec<Reserved>>,
+    pub script: Mutex<Vec<ReserveOutcome>>,
     /// Called after each reservation, before its answer is given.
     pub after_reserve: Mutex<Option<Hook>>,
 }
@@ -56,14 +56,14 @@ impl Stock {
 
 #[async_trait]
 impl StockStore for Stock {
-    async fn reserve(&self, request: &Reserve) -> Result<Reserved, StockError> {
+    async fn reserve(&self, request: &ReserveRequest) -> Result<ReserveOutcome, StockError> {
         self.reached()?;
         self.reserves.fetch_add(1, Ordering::SeqCst);
         if let Some(answer) = self.script.lock().pop() {
             return Ok(answer);
         }
         let answer = self.inner.reserve(request).await?;
-        if answer == Reserved::Reserved {
+        if answer == ReserveOutcome::Reserved {
             self.new_reservations.fetch_add(1, Ordering::SeqCst);
         }
         if let Some(hook) = self.after_reserve.lock().take() {

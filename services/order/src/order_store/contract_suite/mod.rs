@@ -4,11 +4,13 @@ mod bench;
 mod deadline;
 mod lane;
 mod late;
+mod lies;
 mod lines;
 mod money;
 mod reading;
 
 pub(super) use bench::{Bench, HandClock, Hands, START, buyer, fence, id, order, sale};
+pub(super) use lies::LIES;
 
 /// `for_store!(make)`: `make` is an async fn that answers a [`Bench`] over an empty store. What follows it
 /// in the call stands above every test.

@@ -25,7 +25,7 @@ impl Write for CommitBatch {
     /// Whoever decides about a sale's units holds its allocation; what is read after that, nobody else
     /// changes.
     fn sales(&self) -> BTreeSet<SaleId> {
-        self.0.iter().map(sale).cloned().collect()
+        self.0.iter().map(LaneMessage::sale).cloned().collect()
     }
 
     /// Neighbours of one kind go together; what separates them keeps its place in the lane.
@@ -62,14 +62,6 @@ impl Write for CommitBatch {
             }
         }
         Ok(outcome)
-    }
-}
-
-fn sale(message: &LaneMessage) -> &SaleId {
-    match message {
-        LaneMessage::Order(m) => &m.sale,
-        LaneMessage::Fence(m) => &m.sale,
-        LaneMessage::Barrier(m) => &m.sale,
     }
 }
 

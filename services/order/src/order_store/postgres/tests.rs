@@ -1,5 +1,6 @@
 //! The contract suite against a real server, and what only a database with many writers can get wrong.
 
+mod migrations;
 mod plans;
 mod relays;
 mod replicas;
@@ -14,7 +15,7 @@ use tokio::sync::Mutex;
 
 use contract::events::EventKind;
 
-use super::super::contract_suite::{Bench, Hands, START, for_store};
+use super::super::contract_suite::{Bench, Hands, LIES, START, for_store};
 use super::PostgresStore;
 
 /// Connections of a store under test.
@@ -94,3 +95,17 @@ async fn fresh_pair() -> (Bench, PostgresStore) {
 }
 
 for_store!(fresh, #[ignore = "needs Postgres: cargo xtask test runs it"]);
+
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test runs it"]
+async fn every_lie_in_the_ledger_is_told_by_the_audit() {
+    for lie in &LIES {
+        let bench = fresh().await.with_a_life().await;
+        let mut liar = bench.connect().await;
+        // The last line of defence does not let every lie in.
+        liar.execute("alter table allocations drop constraint allocations_check").await.unwrap();
+        let told = liar.execute(lie.statement).await.unwrap();
+        assert!(told.rows_affected() > 0, "{}", lie.statement);
+        bench.assert_tells(lie).await;
+    }
+}

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::body::Bytes;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -12,17 +13,12 @@ use super::books::{Entry, Fate};
 use super::{LATE_AFTER_MS, Sandbox};
 use crate::payment::{ChargeStatus, ProviderError};
 
-/// Largest form in bytes.
-const FORM_BYTES_MAX: usize = 1024;
 /// What the page may load and where its form may go.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
                       base-uri 'none'; frame-ancestors 'none'";
 
 pub(super) fn routes(sandbox: Arc<Sandbox>) -> Router {
-    Router::new()
-        .route("/pay/{reference}", get(show).post(choose))
-        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
-        .with_state(sandbox)
+    Router::new().route("/pay/{reference}", get(show).post(choose)).with_state(sandbox)
 }
 
 async fn show(State(sandbox): State<Arc<Sandbox>>, Path(reference): Path<String>) -> Response {
@@ -33,25 +29,21 @@ async fn show(State(sandbox): State<Arc<Sandbox>>, Path(reference): Path<String>
     }
 }
 
-async fn choose(
-    State(sandbox): State<Arc<Sandbox>>,
-    Path(reference): Path<String>,
-    body: String,
-) -> Response {
+async fn choose(State(sandbox): State<Arc<Sandbox>>, Path(reference): Path<String>, body: Bytes) -> Response {
     let entry = match sandbox.books.find(&reference).await {
         Ok(Some(entry)) => entry,
         Ok(None) => return page(StatusCode::NOT_FOUND, "<p>There is no such payment.</p>"),
         Err(error) => return unavailable(&error),
     };
-    let action = body.split('&').find_map(|pair| pair.strip_prefix("action="));
-    let done = match action {
-        Some("succeed") => decide(&sandbox, &entry, Fate::Captured).await,
-        Some("fail") => match decide(&sandbox, &entry, Fate::Failed).await {
+    let mut fields = body.split(|byte| *byte == b'&');
+    let done = match fields.find_map(|field| field.strip_prefix(b"action=")) {
+        Some(b"succeed") => decide(&sandbox, &entry, Fate::Captured).await,
+        Some(b"fail") => match decide(&sandbox, &entry, Fate::Failed).await {
             // The page cannot ask what became of a payment: it is told.
             Ok(()) => return back_to_sale(&entry, "#payment=failed"),
             Err(error) => Err(error),
         },
-        Some("late") => sandbox.books.schedule(&entry, entry.pay_by.plus(LATE_AFTER_MS)).await,
+        Some(b"late") => sandbox.books.schedule(&entry, entry.pay_by.plus(LATE_AFTER_MS)).await,
         _ => return page(StatusCode::BAD_REQUEST, "<p>Choose one of the buttons.</p>"),
     };
     match done {
@@ -78,7 +70,10 @@ fn back_to_sale(entry: &Entry, fragment: &str) -> Response {
 
 fn unavailable(error: &ProviderError) -> Response {
     tracing::warn!(%error, "the pay page is away");
-    page(StatusCode::SERVICE_UNAVAILABLE, "<p>The payment sandbox is away. Try again in a moment.</p>")
+    let away = "<p>The payment sandbox is away. Try again in a moment.</p>";
+    let mut response = page(StatusCode::SERVICE_UNAVAILABLE, away);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 /// Every value comes from the books, and is made of characters that need no escaping.

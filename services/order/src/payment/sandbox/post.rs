@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderValue, Method, header};
+use contract::api::WEBHOOK_SIGNATURE_HEADER;
 use domain::Clock;
 use service_kit::Secret;
 use service_kit::http::HttpClient;
 
 use crate::payment::ProviderError;
-use crate::webhook::{SIGNATURE, sign};
+use crate::webhook::sign;
 
 pub(super) struct Post {
     client: HttpClient,
@@ -30,7 +31,7 @@ impl Post {
         let signature = sign(&self.secret, self.clock.now(), body.as_bytes());
         let signature = HeaderValue::from_str(&signature).map_err(|e| ProviderError(e.to_string()))?;
         let mut headers = HeaderMap::new();
-        headers.insert(SIGNATURE, signature);
+        headers.insert(WEBHOOK_SIGNATURE_HEADER, signature);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let sent = self.client.send(Method::POST, &self.path, headers, body.to_owned().into()).await;
         match sent {

@@ -15,43 +15,43 @@ const FLIGHTS_PER_SHARD_MAX: usize = 4096;
 const FOLLOWED_MAX: usize = 4;
 
 /// The orders in flight, each of which brings a `T`.
-pub struct Flights<T>(Box<[Shard<T>]>);
+pub struct SingleFlight<T>(Box<[Shard<T>]>);
 
 type Shard<T> = Mutex<HashMap<OrderId, Arc<Flight<T>>>>;
 
 struct Flight<T> {
     /// Set once; `None` if the flight was given up.
     outcome: OnceLock<Option<T>>,
-    landed: Notify,
+    done: Notify,
 }
 
 /// How a request takes part in its order's flight.
-pub enum Boarding<'a, T> {
+pub enum Role<'a, T> {
     /// It is the first, and does the work.
-    Lead(Lead<'a, T>),
+    Leader(Leader<'a, T>),
     /// Another does: wait for it.
-    Follow(Follow<T>),
+    Follower(Follower<T>),
     /// Too many orders are in flight.
     Full,
 }
 
-/// The right to do an order's work. Dropping it without landing lets the next one try.
-pub struct Lead<'a, T> {
+/// The right to do an order's work. Dropping it without an outcome lets the next one try.
+pub struct Leader<'a, T> {
     shard: &'a Shard<T>,
     order: OrderId,
     flight: Arc<Flight<T>>,
 }
 
 /// A place among those who wait.
-pub struct Follow<T>(Arc<Flight<T>>);
+pub struct Follower<T>(Arc<Flight<T>>);
 
-impl<T> Default for Flights<T> {
+impl<T> Default for SingleFlight<T> {
     fn default() -> Self {
         Self((0..SHARDS).map(|_| Mutex::default()).collect())
     }
 }
 
-impl<T> Flights<T> {
+impl<T> SingleFlight<T> {
     /// Whether this order is in flight.
     #[must_use]
     pub fn has(&self, order: OrderId) -> bool {
@@ -59,23 +59,23 @@ impl<T> Flights<T> {
     }
 
     /// Joins the order's flight, if there is one.
-    pub fn follow(&self, order: OrderId) -> Option<Follow<T>> {
-        self.shard(order).lock().get(&order).map(|flight| Follow(flight.clone()))
+    pub fn follow(&self, order: OrderId) -> Option<Follower<T>> {
+        self.shard(order).lock().get(&order).map(|flight| Follower(flight.clone()))
     }
 
     /// Joins the order's flight, or begins one.
-    pub fn board(&self, order: OrderId) -> Boarding<'_, T> {
+    pub fn join(&self, order: OrderId) -> Role<'_, T> {
         let shard = self.shard(order);
         let mut flights = shard.lock();
         if let Some(flight) = flights.get(&order) {
-            return Boarding::Follow(Follow(flight.clone()));
+            return Role::Follower(Follower(flight.clone()));
         }
         if flights.len() >= FLIGHTS_PER_SHARD_MAX {
-            return Boarding::Full;
+            return Role::Full;
         }
-        let flight = Arc::new(Flight { outcome: OnceLock::new(), landed: Notify::new() });
+        let flight = Arc::new(Flight { outcome: OnceLock::new(), done: Notify::new() });
         flights.insert(order, flight.clone());
-        Boarding::Lead(Lead { shard, order, flight })
+        Role::Leader(Leader { shard, order, flight })
     }
 
     fn shard(&self, order: OrderId) -> &Shard<T> {
@@ -83,53 +83,53 @@ impl<T> Flights<T> {
     }
 }
 
-impl<T: Clone> Flights<T> {
+impl<T: Clone> SingleFlight<T> {
     /// What `work` on this order brings, begun no sooner than it was asked for: here, or by another who wants the same.
     /// `None` when too many orders are worked on, or when all who began gave up.
     pub async fn share(&self, order: OrderId, work: impl Future<Output = T>) -> Option<T> {
         for followed in 0..FOLLOWED_MAX {
-            match self.board(order) {
-                Boarding::Lead(lead) => {
+            match self.join(order) {
+                Role::Leader(lead) => {
                     let outcome = work.await;
-                    lead.land(outcome.clone());
+                    lead.complete(outcome.clone());
                     return Some(outcome);
                 }
-                Boarding::Follow(flight) => match flight.landed().await {
+                Role::Follower(flight) => match flight.result().await {
                     // The first one had left before this was asked: the world may have changed since. The next has not.
                     Some(outcome) if followed > 0 => return Some(outcome),
                     Some(_) | None => {}
                 },
-                Boarding::Full => break,
+                Role::Full => break,
             }
         }
         None
     }
 }
 
-impl<T> Lead<'_, T> {
+impl<T> Leader<'_, T> {
     /// Tells everybody who waits.
-    pub fn land(self, outcome: T) {
+    pub fn complete(self, outcome: T) {
         let _ = self.flight.outcome.set(Some(outcome));
     }
 }
 
-impl<T> Drop for Lead<'_, T> {
+impl<T> Drop for Leader<'_, T> {
     fn drop(&mut self) {
         self.shard.lock().remove(&self.order);
         let _ = self.flight.outcome.set(None);
-        self.flight.landed.notify_waiters();
+        self.flight.done.notify_waiters();
     }
 }
 
-impl<T: Clone> Follow<T> {
+impl<T: Clone> Follower<T> {
     /// What the flight brought; `None` if it was given up.
-    pub async fn landed(&self) -> Option<T> {
-        let landed = self.0.landed.notified();
-        let mut landed = std::pin::pin!(landed);
-        // Enlisted before looking, or the landing could fall in between.
-        landed.as_mut().enable();
+    pub async fn result(&self) -> Option<T> {
+        let done = self.0.done.notified();
+        let mut done = std::pin::pin!(done);
+        // Enlisted before looking, or the end could fall in between.
+        done.as_mut().enable();
         if self.0.outcome.get().is_none() {
-            landed.await;
+            done.await;
         }
         self.0.outcome.get().cloned().flatten()
     }
@@ -152,20 +152,18 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_boards_an_order_in_flight_follows_its_first() {
-        let flights = Flights::default();
-        let Boarding::Lead(lead) = flights.board(order(0)) else { panic!("nobody else is there") };
+        let flights = SingleFlight::default();
+        let Role::Leader(lead) = flights.join(order(0)) else { panic!("nobody else is there") };
         // Both may have looked for a flight before either boarded.
-        let Boarding::Follow(follow) = flights.board(order(0)) else {
-            panic!("the order's work is done twice")
-        };
-        lead.land("sold out");
-        assert_eq!(follow.landed().await, Some("sold out"));
-        assert!(matches!(flights.board(order(0)), Boarding::Lead(_)), "that flight is over");
+        let Role::Follower(follow) = flights.join(order(0)) else { panic!("the order's work is done twice") };
+        lead.complete("sold out");
+        assert_eq!(follow.result().await, Some("sold out"));
+        assert!(matches!(flights.join(order(0)), Role::Leader(_)), "that flight is over");
     }
 
     /// Many who ask at once. A piece of work ends when it gets a permit, and says which one it was.
     struct Crowd {
-        flights: Arc<Flights<usize>>,
+        flights: Arc<SingleFlight<usize>>,
         begun: Arc<AtomicUsize>,
         ends: Arc<Semaphore>,
         asking: JoinSet<usize>,
@@ -176,7 +174,7 @@ mod tests {
     impl Crowd {
         /// They all have asked, and wait.
         async fn new(order_of: fn(usize) -> OrderId) -> Self {
-            let (flights, begun) = (Arc::<Flights<usize>>::default(), Arc::<AtomicUsize>::default());
+            let (flights, begun) = (Arc::<SingleFlight<usize>>::default(), Arc::<AtomicUsize>::default());
             let (ends, asked) = (Arc::new(Semaphore::new(0)), Arc::<AtomicUsize>::default());
             let mut asking = JoinSet::new();
             for n in 0..ASKERS {
@@ -230,8 +228,8 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_is_given_up_is_done_by_whoever_waits() {
-        let flights = Flights::default();
-        let Boarding::Lead(lead) = flights.board(order(0)) else { panic!("nobody else is there") };
+        let flights = SingleFlight::default();
+        let Role::Leader(lead) = flights.join(order(0)) else { panic!("nobody else is there") };
         let mut waits = std::pin::pin!(flights.share(order(0), async { "done" }));
         assert!(futures_util::poll!(waits.as_mut()).is_pending());
         drop(lead);

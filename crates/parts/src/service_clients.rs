@@ -7,7 +7,7 @@ use service_kit::{Settings, SettingsError};
 ///
 /// # Errors
 /// When the setting, or `SECKILL_INTERNAL_TOKEN`, is missing or bad.
-pub fn neighbour(settings: &Settings, name: &str) -> Result<HttpClient, SettingsError> {
+pub fn service_client(settings: &Settings, name: &str) -> Result<HttpClient, SettingsError> {
     let url = settings.required(name)?;
     check_base_url(name, url)?;
     Ok(HttpClient::new(url, Some(&settings.secret("SECKILL_INTERNAL_TOKEN")?)))

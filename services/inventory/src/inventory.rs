@@ -15,7 +15,7 @@ use crate::ledger::Ledger;
 use crate::sale_store::{SaleRow, SaleStore};
 
 /// Inventory's parts.
-pub(crate) struct Keeper {
+pub(crate) struct Inventory {
     pub(crate) sales: Arc<dyn SaleStore>,
     pub(crate) stock: Arc<dyn StockStore>,
     pub(crate) queue: Arc<dyn OrderQueue>,
@@ -27,11 +27,13 @@ pub(crate) struct Keeper {
     pub(crate) fence_age: Duration,
     /// Sales whose stock state is being rebuilt by this process.
     pub(crate) rebuilding: Mutex<HashSet<SaleId>>,
-    /// One for every rebuild at once, first come first served.
+    /// One for every rebuild at once of sales that sell or will, first come first served.
     pub(crate) rebuild_slots: Semaphore,
+    /// The same for sales that are over: they are many, and nobody waits for them.
+    pub(crate) rebuild_slots_of_the_over: Semaphore,
 }
 
-impl Keeper {
+impl Inventory {
     /// Tells every gateway. Best effort: gateways probe by themselves when they miss it.
     pub(crate) async fn broadcast(&self, sale: &SaleId, change: Change, news: SaleNews) {
         let told = self.bus.broadcast(&SaleBroadcast { sale: sale.clone(), change, news }).await;

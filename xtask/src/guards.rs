@@ -32,6 +32,12 @@ impl Index {
     }
 }
 
+/// Where the copied tree is built. Apart from everything else: cargo takes a copy for the original, and what was built of
+/// it, in a run that was cut off, for up to date.
+fn built_in() -> PathBuf {
+    target().join("guards")
+}
+
 /// Where the patches are.
 fn folder() -> PathBuf {
     root().join("xtask/guards")
@@ -152,7 +158,7 @@ impl Trial<'_> {
         if guard.engines {
             command.arg("--include-ignored").envs(self.variables.iter().map(|(n, v)| (n, v)));
         }
-        command.current_dir(self.tree).env("CARGO_TARGET_DIR", target());
+        command.current_dir(self.tree).env("CARGO_TARGET_DIR", built_in());
         let Output { status, stdout, stderr } = command.output().map_err(|e| e.to_string())?;
         let stdout = String::from_utf8_lossy(&stdout).into_owned();
         let ran = stdout.lines().any(|l| l.starts_with("test ") && l.contains(test));

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{Index, Tree, apply};
+use super::{Index, Tree, apply, built_in};
 use crate::process::leashed;
-use crate::run::{Outcome, build_programs, target};
+use crate::run::{Outcome, build_programs};
 
 /// Where a fault strikes is chance: without its guard it must break a promise in one of so many tries.
 const TRIES: u32 = 3;
@@ -72,7 +72,7 @@ fn build(tree: &Path) -> Outcome {
     let mut command = build_programs();
     command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
     // Code that a patch leaves without use is warned of; only errors are told.
-    let output = command.current_dir(tree).env("CARGO_TARGET_DIR", target()).output();
+    let output = command.current_dir(tree).env("CARGO_TARGET_DIR", built_in()).output();
     let output = output.map_err(|e| format!("cargo build: {e}"))?;
     match output.status.success() {
         true => Ok(()),
@@ -101,7 +101,7 @@ impl Storm {
         let this = std::env::current_exe().map_err(|e| e.to_string())?;
         let mut command = leashed(&this, None)?;
         command.args(["faults", &self.fault, "--seed", &seed.to_string()]);
-        command.env("XTASK_BINARIES", target().join("debug"));
+        command.env("XTASK_BINARIES", built_in().join("debug"));
         let output = command.output().map_err(|e| e.to_string())?;
         match output.status.success() {
             true => Ok(()),

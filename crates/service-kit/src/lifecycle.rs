@@ -10,12 +10,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::files;
-use crate::settings::{Settings, SettingsError};
+use crate::settings::{PREFIX, Settings, SettingsError};
 
 /// Exit code for bad settings (`EX_USAGE`).
 pub const EXIT_BAD_SETTINGS: u8 = 64;
-/// What the names of our variables begin with.
-const PREFIX: &str = "SECKILL_";
+/// How long what still runs on the threads for blocking work may hold up an exit, in milliseconds.
+const THREADS_WAIT_MS_MAX: u64 = 1_000;
 /// How long servers wait for requests under way where nobody said how long stopping may take, in milliseconds.
 const DRAIN_MS: u64 = 10_000;
 /// What is left of the time to stop for what comes after the requests, such as batches and confirms: a fifth, and no more
@@ -127,7 +127,7 @@ where
         watcher.abort();
         outcome
     });
-    runtime.shutdown_timeout(Duration::from_secs(1));
+    runtime.shutdown_timeout(Duration::from_millis(THREADS_WAIT_MS_MAX));
     outcome
 }
 

@@ -44,7 +44,8 @@ impl Pressure {
             let drained = (before + arrived).saturating_sub(info.depth);
             let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX).max(1);
             let now = drained.saturating_mul(1000) / millis;
-            // Batches make single samples jumpy; others' messages make them too low, which is safe.
+            // An exponentially weighted mean: batches make single samples jumpy. Others' messages make them too low, which
+            // is safe.
             let smoothed = (3 * lane.drained_per_s.load(Ordering::Relaxed) + now) / 4;
             lane.drained_per_s.store(smoothed, Ordering::Relaxed);
         }

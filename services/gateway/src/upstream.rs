@@ -18,8 +18,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 const CALLS_MAX: usize = 512;
 /// Audits at work at once: each reads the whole ledger.
 const AUDITS_MAX: usize = 2;
-/// Longest wait for an audit: its own time, and that of the way.
-const AUDIT_WAIT: Duration = Duration::from_millis(AUDIT_MS_MAX + 5_000);
+/// What the way to an audit and back may take beside its own time, in milliseconds.
+const AUDIT_SLACK_MS: u64 = 5_000;
+/// Longest wait for an audit.
+const AUDIT_WAIT: Duration = Duration::from_millis(AUDIT_MS_MAX + AUDIT_SLACK_MS);
 /// What a passed-on request keeps of its header.
 const PASSED_ON: [HeaderName; 4] =
     [header::CONTENT_TYPE, header::ACCEPT, HeaderName::from_static(IDEMPOTENCY_KEY_HEADER), X_REQUEST_ID];

@@ -42,6 +42,9 @@ mod turns;
 
 const NOW: UnixMillis = UnixMillis(1_790_000_000_000);
 
+/// How long a rebuild may take.
+const REBUILD_MAX: Duration = Duration::from_secs(20);
+
 struct Stands;
 
 impl Clock for Stands {
@@ -204,6 +207,12 @@ impl Stage {
         serde_json::from_slice(&self.ask(Method::POST, path, body).await.1).unwrap()
     }
 
+    /// Rebuilds the sale. It would try for ever.
+    async fn recover(&self, fault: Fault) {
+        let done = tokio::time::timeout(REBUILD_MAX, self.inventory.recover(&self.sale, fault)).await;
+        done.expect("the rebuild comes to an end");
+    }
+
     async fn epoch(&self) -> Result<u64, StockError> {
         self.stock.view(&self.sale).await.map(|view| view.epoch.0)
     }
@@ -266,7 +275,7 @@ fn told(stage: &Stage, kind: EventKind, epoch: u64, n: u8, buyer: &str) -> Event
 #[tokio::test]
 async fn a_sale_that_another_replica_has_rebuilt_meanwhile_is_left_as_it_is() {
     let stage = Stage::open().await;
-    stage.inventory.recover(&stage.sale, Fault::Lost).await;
+    stage.recover(Fault::Lost).await;
     assert_eq!((stage.epoch().await, stage.in_lane().await), (Ok(1), 0), "no barrier, no new epoch");
 }
 
@@ -275,7 +284,7 @@ async fn a_state_that_is_wrong_is_written_afresh_behind_a_barrier() {
     let stage = Stage::open().await;
     stage.ledger.live.lock().push(live(1, "ann"));
     stage.play_consumer(2);
-    stage.inventory.recover(&stage.sale, Fault::Behind(Epoch(1))).await;
+    stage.recover(Fault::Behind(Epoch(1))).await;
     assert_eq!(stage.epoch().await, Ok(2));
     let counts = stage.stock.snapshot(&stage.sale).await.unwrap();
     assert_eq!((counts.free, counts.settled), (4, 1));
@@ -299,13 +308,13 @@ async fn stores_that_agree_again_by_themselves_are_not_rebuilt() {
     assert_eq!(stage.reserve(1, "ann").await, ReserveOutcome::Reserved);
     stage.inventory.apply(&told(&stage, EventKind::OrderPlaced, 1, 1, "ann")).await.unwrap();
     stage.inventory.apply(&told(&stage, EventKind::OrderCancelled, 1, 1, "ann")).await.unwrap();
-    stage.inventory.recover(&stage.sale, Fault::Disagrees(Epoch(1))).await;
+    stage.recover(Fault::Disagrees(Epoch(1))).await;
     assert_eq!((stage.epoch().await, stage.in_lane().await), (Ok(1), 0), "the release was merely late");
     // The control: one that never comes.
     stage.ledger.allocation.lock().as_mut().unwrap().counts.taken = 1;
     stage.ledger.live.lock().push(live(2, "bob"));
     stage.play_consumer(2);
-    stage.inventory.recover(&stage.sale, Fault::Disagrees(Epoch(1))).await;
+    stage.recover(Fault::Disagrees(Epoch(1))).await;
     assert_eq!(stage.epoch().await, Ok(2));
 }
 
@@ -320,7 +329,7 @@ async fn a_release_waits_for_the_state_that_is_being_written() {
     let waits = stage.inventory.apply(&expired).await;
     assert!(matches!(waits, Err(Waits::Rebuild { in_force: 1, of: 2 })), "{waits:?}");
     stage.play_consumer(2);
-    stage.inventory.recover(&stage.sale, Fault::Behind(Epoch(1))).await;
+    stage.recover(Fault::Behind(Epoch(1))).await;
     assert!(matches!(stage.stock.peek(&stage.sale, first(1)).await, Ok(Peek::Settled(_))));
     stage.inventory.apply(&expired).await.unwrap();
     assert_eq!(stage.stock.snapshot(&stage.sale).await.unwrap().free, 5, "the unit is back");

@@ -31,7 +31,11 @@ use rows::{Guest, Rows};
 use watch::{Activity, Watched};
 
 /// Header bytes of a request at most.
-const HEADER_BYTES_MAX: usize = 16 * 1024;
+const HEADER_BYTES_MAX: u32 = 16 * 1024;
+/// Open connections of a listener at most, unless it says otherwise.
+const CONNECTIONS_MAX: usize = 4_096;
+/// Between two pings of an HTTP/2 connection, in seconds.
+const PING_EVERY_S: u64 = 20;
 /// Concurrent streams of an HTTP/2 connection at most.
 const STREAMS_MAX: u32 = 64;
 /// HTTP/2 streams a peer may reset before they were answered, before the connection is cut.
@@ -63,8 +67,8 @@ pub struct ServerLimits {
 impl Default for ServerLimits {
     fn default() -> Self {
         Self {
-            connections_max: 4096,
-            connections_per_address_max: 4096,
+            connections_max: CONNECTIONS_MAX,
+            connections_per_address_max: CONNECTIONS_MAX,
             header_timeout: Duration::from_millis(QUIET_MS),
             drain: lifecycle::drain(),
             back_row: false,
@@ -168,14 +172,14 @@ fn builder(limits: ServerLimits) -> auto::Builder<TokioExecutor> {
     // No timer for the header: a connection on which no request is at work is cut all the same, by one
     // look every now and then instead of a timer for each request.
     // Of header fields hyper takes 100 at most: as its own limit that costs nothing, as ours an allocation.
-    builder.http1().header_read_timeout(None).max_buf_size(HEADER_BYTES_MAX);
+    builder.http1().header_read_timeout(None).max_buf_size(HEADER_BYTES_MAX as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
         .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
-        .max_header_list_size(16 * 1024)
-        .keep_alive_interval(Duration::from_secs(20))
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .keep_alive_interval(Duration::from_secs(PING_EVERY_S))
         .keep_alive_timeout(limits.header_timeout);
     builder
 }

@@ -11,7 +11,8 @@ use crate::Secret;
 /// The commented default file: the documentation of every setting.
 pub const DEFAULTS: &str = include_str!("default.env");
 
-const PREFIX: &str = "SECKILL_";
+/// What the names of our variables begin with.
+pub(crate) const PREFIX: &str = "SECKILL_";
 /// Shortest secret in bytes: below this it could be guessed.
 const SECRET_LEN_MIN: usize = 16;
 

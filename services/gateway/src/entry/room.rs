@@ -26,6 +26,10 @@ use crate::tickets::{Kind, seal, unseal};
 const AWAY_MS_MAX: i64 = 30_000;
 /// How long a pass is good, and its holder remembered.
 const PASS_MS: i64 = 120_000;
+/// When somebody who found a room full may ask again, in seconds.
+const FULL_RETRY_S: u32 = 10;
+/// What one buyer takes of the bucket.
+const MILLI: u64 = 1_000;
 
 /// A place in the line: those drawn by lot first, then those who came later; by lot, or by time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -49,7 +53,7 @@ struct Line {
     by_buyer: HashMap<u64, Turn>,
     /// Until when they are remembered.
     let_in: HashMap<u64, UnixMillis>,
-    /// Thousandths of buyers that may be let in.
+    /// A token bucket: thousandths of buyers that may be let in.
     credit: u64,
     last: UnixMillis,
 }
@@ -152,7 +156,7 @@ impl Room {
             return Ok(turn);
         }
         if line.turns.len() >= rules.capacity as usize {
-            return Err(Refusal { retry_after_s: 10, ..Refusal::new(Code::Overloaded) });
+            return Err(Refusal { retry_after_s: FULL_RETRY_S, ..Refusal::new(Code::Overloaded) });
         }
         line.by_buyer.insert(turn.buyer, turn);
         // A late one stands at the end of the line. Where lots put the others is counted every second: also for those who
@@ -194,16 +198,16 @@ impl Room {
         line.last = now;
         let per_s = u64::from(rules.admit_per_s);
         // At most a second's worth: nobody is let in for the time the sale did not sell.
-        line.credit = if is_selling { (line.credit + since * per_s).min(1000 * per_s) } else { 0 };
+        line.credit = if is_selling { (line.credit + since * per_s).min(MILLI * per_s) } else { 0 };
         let mut entered = 0;
-        while line.credit >= 1000 {
+        while line.credit >= MILLI {
             let Some((turn, waiting)) = line.turns.pop_first() else { break };
             line.by_buyer.remove(&turn.buyer);
             if waiting.is_away(now) {
                 continue;
             }
             line.let_in.insert(turn.buyer, now.plus(PASS_MS));
-            line.credit -= 1000;
+            line.credit -= MILLI;
             entered += 1;
         }
         drop(line);

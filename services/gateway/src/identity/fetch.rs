@@ -17,7 +17,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
 
 /// How long a reading may take, from connecting to the last byte.
-const READ_S_MAX: Duration = Duration::from_secs(5);
+const READ_WAIT_MS_MAX: u64 = 5_000;
 
 /// Who reads. Made anew for each reading: a renewed authority is believed without a restart.
 pub(super) struct Fetcher {
@@ -64,8 +64,8 @@ impl Fetcher {
             let body = Limited::new(reply.into_body(), bytes_max).collect().await;
             body.map(http_body_util::Collected::to_bytes).map_err(|e| e.to_string())
         };
-        let read = timeout(READ_S_MAX, reading).await;
-        let read = read.unwrap_or_else(|_| Err(format!("no answer within {} s", READ_S_MAX.as_secs())));
+        let read = timeout(Duration::from_millis(READ_WAIT_MS_MAX), reading).await;
+        let read = read.unwrap_or_else(|_| Err(format!("no answer within {READ_WAIT_MS_MAX} ms")));
         read.map_err(|why| format!("{url}: {why}"))
     }
 }

@@ -16,8 +16,8 @@ const LINE_ORDERS_MAX: u32 = 500;
 /// Lines read ahead of the reader.
 const LINES_AHEAD_MAX: usize = 4;
 
-/// A page: the sale's live orders above an id, from their own index, which wants to hear of the quantity. Where somebody
-/// had the file analysed, the planner may prefer to walk the key of all orders.
+/// A page: the sale's live orders above an id, from their own index, which wants to hear of the quantity. Named,
+/// because where somebody had the file analysed, the planner of an older SQLite prefers to walk the key of all orders.
 pub(super) const PAGE: &str = "select id, late, buyer, quantity from orders indexed by orders_live
      where sale = ?1 and id > ?2 and status in ('pending_payment', 'paid') and quantity > 0
      order by id limit ?3";

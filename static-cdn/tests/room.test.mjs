@@ -53,3 +53,24 @@ test("a sign-in that has run out is said to have, and costs no place", async () 
   assert.equal((await out.end).status, 401);
   assert.equal(out.places.read(), "p1");
 });
+
+test("the newest place is kept, whoever told it, and none that is told to somebody who left", async () => {
+  const [places, stop, sent] = [keep(), new AbortController(), []];
+  const ask = async (_, body) => (sent.push(body.place), place());
+  const news = async ({ onPlace }) => {
+    for (const told of [{ place: "p2" }, { position: 3 }]) onPlace(told);
+    if (sent.length < 2) return null;
+    stop.abort();
+    onPlace({ place: "p3" });
+    return null;
+  };
+  await waitForTurn({ sale: "s", token: "t", places, signal: stop.signal, onPlace: () => {}, ask, news, pause: async () => {} });
+  assert.deepEqual(sent, [undefined, "p2"]);
+  assert.equal(places.read(), "p2");
+});
+
+test("a turn that has come brings no place", async () => {
+  const { places, end } = room([place(), { ...place(), body: { state: "open", pass: "now" } }]);
+  await end;
+  assert.equal(places.read(), "p1");
+});

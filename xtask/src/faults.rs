@@ -1,10 +1,11 @@
 //! `cargo xtask faults`: storms on separate services and private engines, each with one fault in the middle,
 //! judged by the client's journal and the ledger.
 //!
-//! A run counts only if its effect is to be seen: enough requests under way when the fault struck, buyers
+//! A run counts only if its effect is to be seen: enough buyers connected when the fault struck, buyers
 //! refused who came back for more than they may have, and what the fault is about (an unknown publish, a
-//! redelivery, a fence, a closed sale) in the services' own numbers. A run without its effect proves nothing
-//! and is done again; a fault whose effect does not show in three runs for one counted fails.
+//! redelivery, a fence, a closed sale) in the services' own numbers or in what the fault itself saw. A run
+//! without its effect proves nothing and is done again; a fault whose effect does not show in three runs for
+//! one counted fails. A run that broke a promise counts whatever it showed, and is put on record as such.
 
 mod catalogue;
 mod document;

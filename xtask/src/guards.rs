@@ -5,18 +5,22 @@
 mod storms;
 
 use std::fs;
+use std::io::{Read as _, Seek as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::time::Instant;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use crate::engines::{Durability, Engines};
+use crate::process::Owned;
 use crate::run::{Outcome, cargo, root, target, to_end};
 pub(crate) use storms::run as run_storms;
 
 /// Lines shown of what a test said that should have failed otherwise.
 const SHOWN_LINES: usize = 60;
+/// The longest that one test may run, once it is built: one that waits for ever without its guard says nothing.
+const TEST_TIME_MAX: Duration = Duration::from_mins(5);
 
 #[derive(Deserialize)]
 struct Index {
@@ -149,28 +153,49 @@ impl Trial<'_> {
 
     /// Runs one of the guard's tests in the copied tree; the output if it does not pass.
     fn test_passes(&self, guard: &Guard, program: &str, test: &str) -> Result<(), String> {
+        let built = self.cargo_test(guard, program).arg("--no-run").output().map_err(|e| e.to_string())?;
+        if !built.status.success() {
+            return Err(String::from_utf8_lossy(&built.stderr).into_owned());
+        }
+        let mut command = self.cargo_test(guard, program);
+        command.args(["--", test]);
+        if guard.engines {
+            command.arg("--include-ignored").envs(self.variables.iter().map(|(n, v)| (n, v)));
+        }
+        let (passed, said) = within(TEST_TIME_MAX, command)?;
+        let ran = said.lines().any(|l| l.starts_with("test ") && l.contains(test));
+        match (passed, ran) {
+            (true, true) => Ok(()),
+            (true, false) => Err(format!("no test is named {test}")),
+            _ => Err(said),
+        }
+    }
+
+    /// `cargo test` of one of a package's programs, as the copied tree has it.
+    fn cargo_test(&self, guard: &Guard, program: &str) -> Command {
         let mut command = cargo(&["test", "-p", &guard.package]);
         match program {
             "lib" => command.arg("--lib"),
             program => command.args(["--test", program]),
         };
-        command.args(["--", test]);
-        if guard.engines {
-            command.arg("--include-ignored").envs(self.variables.iter().map(|(n, v)| (n, v)));
-        }
         command.current_dir(self.tree).env("CARGO_TARGET_DIR", built_in());
-        let Output { status, stdout, stderr } = command.output().map_err(|e| e.to_string())?;
-        let stdout = String::from_utf8_lossy(&stdout).into_owned();
-        let ran = stdout.lines().any(|l| l.starts_with("test ") && l.contains(test));
-        match (status.success(), ran) {
-            (true, true) => Ok(()),
-            (true, false) => Err(format!("no test is named {test}")),
-            _ => {
-                // The compiler's words first: the end, which is what is shown, then says what became of the test.
-                Err(String::from_utf8_lossy(&stderr).into_owned() + &stdout)
-            }
-        }
+        command
     }
+}
+
+/// Runs a command for so long at most; whether it succeeded in that time, and all that it said.
+fn within(limit: Duration, mut command: Command) -> Outcome<(bool, String)> {
+    let mut said = tempfile::tempfile().map_err(|e| e.to_string())?;
+    let another = || said.try_clone().map_err(|e| e.to_string());
+    command.stdout(another()?).stderr(another()?);
+    let mut running = Owned::start(command)?;
+    let ended = running.wait_for_end(limit);
+    let passed = ended.is_ok() && running.wait()?.success();
+    drop(running);
+    let mut text = String::new();
+    said.rewind().and_then(|()| said.read_to_string(&mut text)).map_err(|e| e.to_string())?;
+    ended.err().into_iter().for_each(|why| text.push_str(&why));
+    Ok((passed, text))
 }
 
 /// Takes a guard out of the tree, or puts it back.

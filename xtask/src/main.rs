@@ -57,7 +57,8 @@ enum Task {
     },
     /// Play the API's own document against a running platform, with schemathesis.
     Api(api::Options),
-    /// Storms against the release binary, judged by journal and ledger: `spike`, `kill`, `limits`, `races`.
+    /// Storms against the release binary, judged by journal and ledger: `spike`, `kill`, `limits`, `races`; and how soon
+    /// a unit that comes back is on sale at every gateway: `released`.
     Trial(trials::Options),
     /// Storms on separate services and private engines, each with one fault in the middle.
     Faults(faults::Options),

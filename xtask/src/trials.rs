@@ -1,4 +1,7 @@
-//! Trials: storms against the release binary that end in a verdict, again and again.
+//! Trials: storms against the release binary that end in a verdict, again and again; and how soon a unit that comes back
+//! is sold at every gateway.
+
+mod released;
 
 use std::path::Path;
 use std::process::Stdio;
@@ -29,6 +32,9 @@ pub(crate) enum Which {
     Limits,
     /// Pay, cancel and expire, racing at the deadline.
     Races,
+    /// No storm: a cancelled order's unit, and when each of three gateways sells it; then the same with all broadcasts
+    /// dropped. Always on separate services.
+    Released,
 }
 
 /// `cargo xtask trial`.
@@ -36,7 +42,7 @@ pub(crate) enum Which {
 pub(crate) struct Options {
     /// Which storm.
     which: Which,
-    /// How many runs.
+    /// How many runs; of `released` with broadcasts, and as many without.
     #[arg(long, default_value_t = 1)]
     runs: u32,
     /// Buyers of a spike.
@@ -48,7 +54,7 @@ pub(crate) struct Options {
     /// On separate services and private engines instead of the all-in-one; a kill is of all services.
     #[arg(long)]
     stack: bool,
-    /// Gateways of the stack.
+    /// Gateways of the stack; `released` takes three at least.
     #[arg(long, default_value_t = 1)]
     gateways: usize,
     /// Inventories of the stack.
@@ -64,6 +70,9 @@ pub(crate) struct Options {
 
 /// Plays them; the first broken promise ends it.
 pub(crate) fn run(options: &Options) -> Outcome {
+    if options.which == Which::Released {
+        return released::run(options);
+    }
     let folder = release()?;
     for n in 1..=options.runs {
         let home = Home::new()?;
@@ -109,6 +118,7 @@ fn one(options: &Options, loadtest: &Path, subject: &mut dyn Subject, home: &Hom
             play(loadtest, subject, &words)
         }
         Which::Kill => killed(loadtest, subject, &home.path().join("journal"), n),
+        Which::Released => Err("this one brings its own platform".into()),
     }
 }
 

@@ -110,7 +110,7 @@ pub struct NewSale {
     /// Minted when absent.
     #[serde(default, with = "crate::text::option", skip_serializing_if = "Option::is_none")]
     pub id: Option<SaleId>,
-    /// 1 to 200 bytes.
+    /// 1 to 200 bytes, not blank, no control characters.
     pub title: String,
     /// Price of one unit, in minor units.
     pub price_cents: i64,
@@ -127,7 +127,7 @@ pub struct NewSale {
     /// Seconds.
     pub pay_within_s: u32,
     /// What it asks of its crowd; nothing when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::object::option", skip_serializing_if = "Option::is_none")]
     pub rules: Option<SaleRules>,
 }
 
@@ -177,7 +177,7 @@ pub struct SalePatch {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<i64>,
     /// New rules, in place of all the old ones.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::object::option", skip_serializing_if = "Option::is_none")]
     pub rules: Option<SaleRules>,
 }
 
@@ -225,7 +225,7 @@ impl Gate {
 #[serde(deny_unknown_fields)]
 pub struct TicketRequest {
     /// To a challenge that was given with `proof_required`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::object::option", skip_serializing_if = "Option::is_none")]
     pub proof: Option<Proof>,
     /// From the sale's waiting room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -275,7 +275,7 @@ pub struct WaitingRoom {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TakePlace {
-    /// The place that was taken before, if one was: it is given back, at any gateway.
+    /// The place that was taken before, if one was: one that is a minute old at most is given back, at any gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
 }
@@ -283,7 +283,7 @@ pub struct TakePlace {
 /// Where a buyer stands in a waiting room: the answer, and the data of its events.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct WaitingPlace {
-    /// Opaque: keep it, to get the place back.
+    /// Opaque: keep the newest one, to get the place back; good for a minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
     /// The sale's state: `sold_out` is told to everybody at once.

@@ -7,6 +7,7 @@ pub mod api;
 pub mod events;
 pub mod internal;
 pub mod lane;
+mod object;
 mod problem;
 pub mod rules;
 pub mod text;

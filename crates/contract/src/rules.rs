@@ -84,7 +84,7 @@ pub struct SaleRules {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub captcha: bool,
     /// Whether buyers are let in through a waiting room, and how fast.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::object::option", skip_serializing_if = "Option::is_none")]
     pub waiting_room: Option<RoomRules>,
 }
 

@@ -34,8 +34,8 @@ pub struct SaleTerms {
 /// Why terms cannot be offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TermsError {
-    /// Blank or too long.
-    #[error("title must have 1 to {TITLE_LEN_MAX} bytes and not be blank")]
+    /// Blank, too long, or with control characters: no page shows them, and Postgres does not take a NUL.
+    #[error("title must have 1 to {TITLE_LEN_MAX} bytes, not be blank, and have no control characters")]
     Title,
     /// Negative, or what the largest stock would cost does not fit.
     #[error("price_cents must be 0 or more, and {STOCK_MAX} units of it must fit in 63 bits")]
@@ -61,6 +61,9 @@ impl SaleTerms {
     /// The first term that cannot be offered.
     pub fn check(&self) -> Result<(), TermsError> {
         if self.title.trim().is_empty() || self.title.len() > TITLE_LEN_MAX {
+            return Err(TermsError::Title);
+        }
+        if self.title.contains(char::is_control) {
             return Err(TermsError::Title);
         }
         if !(1..=STOCK_MAX).contains(&self.stock) {
@@ -201,6 +204,25 @@ mod tests {
 
     fn inputs() -> StateInputs {
         StateInputs { phase: Phase::Active, opens_at: UnixMillis(10), ends_at: UnixMillis(20), free: 1 }
+    }
+
+    #[test]
+    fn a_title_can_be_shown_and_stored() {
+        let checked = |title: &str| {
+            let price = Money { cents: 1_000, currency: "EUR".parse().unwrap() };
+            let (opens_at, ends_at) = (UnixMillis(10), UnixMillis(20));
+            let title = title.to_owned();
+            SaleTerms { title, price, stock: 1, per_user_limit: 1, opens_at, ends_at, pay_within_s: 1 }
+                .check()
+        };
+        let longest = "a".repeat(TITLE_LEN_MAX);
+        for title in ["a", "A lamp, d\u{e9}j\u{e0} vu \u{1f4a1}", longest.as_str()] {
+            assert_eq!(checked(title), Ok(()), "{title:?}");
+        }
+        let longer = "a".repeat(TITLE_LEN_MAX + 1);
+        for title in ["", " ", longer.as_str(), "a\0", "\0", "a\tb", "a\nb", "\u{1b}[2J", "a\u{7f}"] {
+            assert_eq!(checked(title), Err(TermsError::Title), "{title:?}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod consumer;
 mod dead;
 mod definitions;
 mod dial;
+mod doubts;
 mod fate;
 mod inbox;
 mod inquiry;

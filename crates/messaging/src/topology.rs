@@ -153,6 +153,13 @@ mod tests {
         assert!(!matches("order.paid.*", EventKind::OrderPaid));
     }
 
+    /// A consumer that is killed counts against every message it held. One that is killed again and again, as in a bad
+    /// deployment, must not cost the order of anybody who was told 202.
+    #[test]
+    fn the_delivery_limit_is_a_backstop() {
+        assert!(Limits::default().delivery_limit >= 100);
+    }
+
     #[test]
     fn every_event_reaches_a_subscription() {
         for kind in EventKind::ALL {

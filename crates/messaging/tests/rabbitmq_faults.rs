@@ -24,6 +24,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 const PUBLISHERS: u32 = 256;
+/// Messages for other queues beside a full one, and how many of them may be lost with their channel: it is opened anew
+/// at 0, 1, 3, 7 s, …, and each time one of them at most is under way.
+const OTHERS: u32 = 200;
+const OTHERS_LOST_MAX: u32 = 10;
 /// How long a publish may take when all is well but slow.
 const BOUND: Duration = Duration::from_millis(2_000);
 
@@ -229,6 +233,32 @@ async fn a_full_lane_is_told_at_once_and_does_not_hold_up_the_others() {
     assert_eq!((storm.unconfirmed, storm.unroutable), (0, 0), "a full queue is no trouble");
     let found: BTreeSet<u32> = in_the_lane(&broker).await.into_iter().collect();
     assert_eq!(found, storm.confirmed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ: cargo xtask test runs it"]
+async fn a_lane_that_a_policy_limits_does_not_hold_up_the_others() {
+    let vhost = Vhost::new();
+    let broker = vhost.open(options()).await;
+    let policy = r#"{"pattern": "^seckill\\.orders\\.lane-", "apply-to": "queues",
+        "definition": {"max-length": 100, "overflow": "reject-publish"}}"#;
+    let (status, body) = vhost.api.ask("PUT", &format!("/policies/{}/small-lanes", vhost.name), policy);
+    assert!(status < 300, "{status}: {body}");
+    let (stop, published) = (Arc::default(), Arc::default());
+    let publishers = storm(&broker, &stop, &published);
+    more(&published, 5_000).await;
+    // On the same channel. Whatever is under way when it is opened anew is not confirmed.
+    let mut lost = 0;
+    for n in 1..=OTHERS {
+        lost += u32::from(EventBus::publish(&*broker, &event(n, EventKind::OrderPaid)).await.is_err());
+    }
+    let storm = end(&stop, publishers).await;
+    assert!(storm.unconfirmed > 1_000, "{} refused: the policy limits nothing", storm.unconfirmed);
+    assert!(lost <= OTHERS_LOST_MAX, "{lost} of {OTHERS} for other queues went down with the full one's");
+    assert_eq!(storm.unroutable, 0);
+    let found: BTreeSet<u32> = in_the_lane(&broker).await.into_iter().collect();
+    let missing: Vec<_> = storm.confirmed.difference(&found).collect();
+    assert!(missing.is_empty(), "{} confirmed messages are lost: {missing:?}", missing.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

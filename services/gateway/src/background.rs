@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use contract::events::SaleNews;
 use domain::SaleState;
+use futures_util::{FutureExt, StreamExt, stream};
 use messaging::{EventBus, QueueError};
 use metrics::Gauge;
 use service_kit::health::Health;
@@ -19,6 +20,8 @@ const CATALOGUE_EVERY_MS: u64 = 3000;
 const SAMPLE_EVERY_MS: u64 = 200;
 /// Between two questions whether flagged sales are still sold out: a lost broadcast heals within twice this.
 const PROBE_EVERY_MS: u64 = 400;
+/// Flagged sales asked about side by side.
+const LOOKS_AT_ONCE: usize = 64;
 /// Between two questions whether the stock store answers.
 const PING_EVERY_MS: u64 = 500;
 /// Between two rounds of forgetting.
@@ -161,10 +164,11 @@ pub(crate) async fn heal_flags(gateway: Arc<Gateway>) {
         ticks.tick().await;
         let listing = gateway.catalogue.listing();
         let flagged = || listing.sales().iter().filter(|sale| sale.is_sold_out());
-        for sale in flagged() {
-            // The look itself does the healing, and a store that does not answer heals nothing.
-            let _ = sale.view(&*gateway.stock).await;
-        }
+        // The look itself does the healing, and a store that does not answer heals nothing. Side by side: a node of the
+        // store that is silent must not keep the flags of other nodes' sales.
+        let due: Vec<_> = flagged().cloned().collect();
+        let looks = due.iter().map(|sale| sale.view(&*gateway.stock));
+        stream::iter(looks).for_each_concurrent(LOOKS_AT_ONCE, |look| look.map(drop)).await;
         set(&gateway.measures.sold_out, flagged().count());
     }
 }

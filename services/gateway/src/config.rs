@@ -40,6 +40,8 @@ where
 pub struct Limits {
     /// Purchase requests per buyer.
     pub buyer: Option<Rate>,
+    /// Other requests per buyer.
+    pub browse: Option<Rate>,
     /// Purchase requests per sale.
     pub sale: Option<Rate>,
     /// Requests without a valid token, per client address.
@@ -120,6 +122,7 @@ impl Config {
             demo: settings.flag("SECKILL_DEMO")?,
             limits: Limits {
                 buyer: rate(settings, "SECKILL_BUYER_LIMIT")?,
+                browse: rate(settings, "SECKILL_BROWSE_LIMIT")?,
                 sale: rate(settings, "SECKILL_SALE_LIMIT")?,
                 address: rate(settings, "SECKILL_ADDRESS_LIMIT")?,
                 keys_max: size("SECKILL_LIMIT_KEYS_MAX", 100_000_000)?,

@@ -69,7 +69,7 @@ impl Behind {
         response
     }
 
-    /// Everything but buying: strangers are counted, bodies are read before anything waits for them.
+    /// Everything but buying: who asks is counted, bodies are read before anything waits for them.
     async fn browse(&self, peer: SocketAddr, parts: Parts, body: Incoming, id: &HeaderValue) -> Response {
         let caller = Caller::new(&parts.headers, peer, id);
         let is_free = is_free_to_ask(parts.uri.path());
@@ -77,23 +77,31 @@ impl Behind {
             if is_free { Err(Refusal::new(Code::Unauthenticated)) } else { self.gateway.identify(&caller) };
         let named = match asks {
             Ok(buyer) => Some(Named(buyer)),
-            Err(refusal) if refusal.code == Code::RateLimited => {
-                let is_for_people = parts.method == Method::GET && !parts.uri.path().starts_with("/api/");
-                let busy = || self.gateway.pages.busy(&parts.headers, refusal.retry_after_s);
-                let page = is_for_people.then(busy).flatten();
-                self.gateway.measures.browse_refused.increment(1);
-                let mut response = page.unwrap_or_else(|| refusal.into_response());
-                caller.tell(&mut response);
-                return response;
-            }
+            Err(refusal) if refusal.code == Code::RateLimited => return self.busy(&parts, &caller, refusal),
             // The route knows whether it matters who asks.
             Err(_) => None,
         };
         if let Some(sale) = gate_of(&parts) {
             return routes::gate(&self.gateway, sale).await;
         }
+        if let Some(Named(buyer)) = &named
+            && let Err(refusal) = self.gateway.check_browse_limit(&caller, buyer)
+        {
+            return self.busy(&parts, &caller, refusal);
+        }
         // Boxed: what is asked for all the time need not have room for what is asked for now and then.
         Box::pin(self.route(Request::from_parts(parts, Body::new(body)), named, id)).await
+    }
+
+    /// Refuses somebody who asks too often: people with a page.
+    fn busy(&self, parts: &Parts, caller: &Caller<'_>, refusal: Refusal) -> Response {
+        let is_for_people = parts.method == Method::GET && !parts.uri.path().starts_with("/api/");
+        let busy = || self.gateway.pages.busy(&parts.headers, refusal.retry_after_s);
+        let page = is_for_people.then(busy).flatten();
+        self.gateway.measures.browse_refused.increment(1);
+        let mut response = page.unwrap_or_else(|| refusal.into_response());
+        caller.tell(&mut response);
+        response
     }
 
     async fn route(&self, mut request: Request<Body>, named: Option<Named>, id: &HeaderValue) -> Response {

@@ -16,7 +16,9 @@ use crate::catalogue::Catalogue;
 use crate::config::{Config, Limits};
 use crate::entry::Proofs;
 use crate::identity::Identity;
-use crate::limits::{KeyedLimit, LimitMaker, Proxies, Standing, address_key, buyer_at_sale_key, buyer_key};
+use crate::limits::{
+    KeyedLimit, LimitMaker, Proxies, Standing, address_key, browsing_buyer_key, buyer_at_sale_key, buyer_key,
+};
 use crate::measure::Measures;
 use crate::page_cache::{Item, PageCache};
 use crate::pressure::Pressure;
@@ -24,7 +26,7 @@ use crate::purchase::{Accepted, Answer, Caller, Decisions, Refusal, SingleFlight
 use crate::routes::document::Document;
 use crate::sale::{BuyerLimit, Sale};
 use crate::shares::Shares;
-use crate::status::Look;
+use crate::status::{Look, SEARCHES_MAX};
 use crate::tickets::TicketKeys;
 use crate::upstream::Upstream;
 use crate::watchers::Watchers;
@@ -53,6 +55,7 @@ pub(crate) struct Gateway {
     pub(crate) limits: Limits,
     pub(crate) limit_maker: Arc<LimitMaker>,
     pub(crate) buyer_limit: Option<KeyedLimit>,
+    pub(crate) browse_limit: Option<KeyedLimit>,
     pub(crate) address_limit: Option<KeyedLimit>,
     pub(crate) proxies: Proxies,
     pub(crate) proofs: Proofs,
@@ -63,6 +66,8 @@ pub(crate) struct Gateway {
     pub(crate) flights: SingleFlight<(i64, Answer)>,
     /// Orders being looked up.
     pub(crate) looks: SingleFlight<Look>,
+    /// Orders being searched for in the stock of many sales.
+    pub(crate) searches: Semaphore,
     pub(crate) decisions: Decisions,
     pub(crate) pressure: Pressure,
     pub(crate) watchers: Arc<Watchers>,
@@ -108,6 +113,7 @@ impl Gateway {
             publish_wait: config.publish_wait,
             limits,
             buyer_limit: limit_maker.per_buyer(limits.buyer),
+            browse_limit: limit_maker.per_browsing_buyer(limits.browse),
             address_limit: limit_maker.per_address(limits.address),
             limit_maker,
             proxies: config.proxies.clone(),
@@ -116,6 +122,7 @@ impl Gateway {
             accepted: Accepted::new(config.ticket_ttl + Duration::from_secs(REMEMBER_SLACK_S)),
             flights: SingleFlight::default(),
             looks: SingleFlight::default(),
+            searches: Semaphore::new(SEARCHES_MAX),
             decisions: Decisions::default(),
             pressure: Pressure::new(lanes, limits.lane_high_water),
             watchers: Arc::new(Watchers::new(limits.streams_max)),
@@ -182,6 +189,15 @@ impl Gateway {
                 stood(caller, limit.check(buyer_key(buyer)))
             }
         }
+    }
+
+    /// One request of this buyer for anything but buying.
+    ///
+    /// # Errors
+    /// 429.
+    pub(crate) fn check_browse_limit(&self, caller: &Caller<'_>, buyer: &BuyerId) -> Result<(), Refusal> {
+        let Some(limit) = &self.browse_limit else { return Ok(()) };
+        stood(caller, limit.check(browsing_buyer_key(buyer)))
     }
 
     /// One purchase request of this sale.

@@ -12,6 +12,8 @@ use crate::sale::Sale;
 /// Sales asked for an order that this gateway did not accept, at most: of those that were open when it was made,
 /// the ones heard of last.
 const SALES_PEEKED_MAX: usize = 64;
+/// Orders searched for at once in many sales' stock: each takes many questions, whoever makes ids up.
+pub(crate) const SEARCHES_MAX: usize = 64;
 /// How far outside a sale's times an order of it may have been made: its times may have been changed since.
 const TIMES_CHANGED_MS_MAX: i64 = 3_600_000;
 /// A reservation older than this may well have a row whose event has not come round yet.
@@ -75,13 +77,17 @@ impl Gateway {
     async fn look_up(&self, order: OrderId) -> Look {
         let Some(known) = self.accepted.get(order) else { return self.search(order).await };
         let Some(sale) = self.catalogue.by_slot(known.slot) else { return self.search(order).await };
-        let store_cannot_say = match self.reservation(&sale, order).await {
+        let found = if known.has_row { Found::AskTheLedger } else { self.reservation(&sale, order).await };
+        let store_cannot_say = match found {
             Found::Queued(queued, whose) => return Ok(Some((*queued, whose))),
             Found::AskTheLedger => false,
             Found::Unknown | Found::Away => true,
         };
         match self.upstream.row(order).await? {
-            Some(row) => Ok(Some((row.order, row.buyer))),
+            Some(row) => {
+                self.accepted.saw_row(order);
+                Ok(Some((row.order, row.buyer)))
+            }
             // It exists, even while nobody can say where it stands.
             None if known.confirmed => Ok(None),
             None if store_cannot_say => Err(unknown()),
@@ -96,6 +102,10 @@ impl Gateway {
         if let Some(row) = self.upstream.row(order).await? {
             return Ok(Some((row.order, row.buyer)));
         }
+        let _search = self
+            .searches
+            .try_acquire()
+            .map_err(|_| ApiError::new(Code::Overloaded, "Too many orders are being looked for."))?;
         let listing = self.catalogue.listing();
         let made = order.minted_at().0;
         let mut may_be_its = listing.sales().iter().rev().filter(|sale| {

@@ -14,8 +14,16 @@ use domain::{BuyerId, OrderId};
 use service_kit::http::{ApiError, ClientError, HttpClient, X_REQUEST_ID};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Calls at work at once, to all services together: a storm of readers must not become one of theirs.
+/// Calls of buyers at work at once, to all services together: a storm of readers must not become one of theirs.
 const CALLS_MAX: usize = 512;
+/// Tickets that reserve nothing more whose orders are looked for at once. Apart from the others: whoever sends old
+/// tickets after a sale must not take the calls of all buyers.
+const USED_TICKETS_MAX: usize = 128;
+/// Operators' calls at work at once. Apart from the buyers': a sale can be paused when all theirs are taken.
+const OPERATORS_MAX: usize = 64;
+/// Webhooks at work at once: whoever sends them without a right to must not take the calls of buyers, nor a crowd of
+/// buyers those of the provider.
+const WEBHOOKS_MAX: usize = 64;
 /// Audits at work at once: each reads the whole ledger.
 const AUDITS_MAX: usize = 2;
 /// What the way to an audit and back may take beside its own time, in milliseconds.
@@ -38,12 +46,26 @@ pub(crate) enum Service {
     Order,
 }
 
+/// For whom a request is passed on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum For {
+    /// A buyer.
+    Buyer,
+    /// An operator.
+    Operator,
+    /// The payment provider.
+    Provider,
+}
+
 /// The services behind the gateway.
 pub(crate) struct Upstream {
     inventory: HttpClient,
     order: HttpClient,
     notify: Option<HttpClient>,
     calls: Semaphore,
+    used_tickets: Semaphore,
+    operators: Semaphore,
+    webhooks: Semaphore,
     audits: Semaphore,
 }
 
@@ -56,14 +78,20 @@ impl Upstream {
             order,
             notify,
             calls: Semaphore::new(CALLS_MAX),
+            used_tickets: Semaphore::new(USED_TICKETS_MAX),
+            operators: Semaphore::new(OPERATORS_MAX),
+            webhooks: Semaphore::new(WEBHOOKS_MAX),
             audits: Semaphore::new(AUDITS_MAX),
         }
     }
 
-    fn share(&self) -> Result<SemaphorePermit<'_>, ApiError> {
-        self.calls
-            .try_acquire()
-            .map_err(|_| ApiError::new(Code::Overloaded, "Too many requests are at work."))
+    fn share(&self, whose: For) -> Result<SemaphorePermit<'_>, ApiError> {
+        let pool = match whose {
+            For::Buyer => &self.calls,
+            For::Operator => &self.operators,
+            For::Provider => &self.webhooks,
+        };
+        one_of(pool)
     }
 
     /// Everything on sale.
@@ -79,7 +107,20 @@ impl Upstream {
     /// # Errors
     /// When the order service does not answer.
     pub(crate) async fn row(&self, order: OrderId) -> Result<Option<OrderRow>, ApiError> {
-        let _share = self.share()?;
+        let _share = self.share(For::Buyer)?;
+        self.row_at_once(order).await
+    }
+
+    /// The row of an order whose ticket reserves nothing more: used before, or run out.
+    ///
+    /// # Errors
+    /// When the order service does not answer, or enough of these are at work.
+    pub(crate) async fn row_of_used_ticket(&self, order: OrderId) -> Result<Option<OrderRow>, ApiError> {
+        let _share = one_of(&self.used_tickets)?;
+        self.row_at_once(order).await
+    }
+
+    async fn row_at_once(&self, order: OrderId) -> Result<Option<OrderRow>, ApiError> {
         match self.order.get(&format!("/internal/v1/orders/{order}")).await {
             Ok(row) => Ok(Some(row)),
             Err(error) if error.code() == Some(Code::OrderNotFound) => Ok(None),
@@ -92,7 +133,7 @@ impl Upstream {
     /// # Errors
     /// When the order service does not answer, or refuses the page.
     pub(crate) async fn orders_of(&self, buyer: &BuyerId, query: &str) -> Result<OrderList, ApiError> {
-        let _share = self.share()?;
+        let _share = self.share(For::Buyer)?;
         self.order.get(&format!("/internal/v1/buyers/{buyer}/orders?{query}")).await.map_err(behind)
     }
 
@@ -117,7 +158,7 @@ impl Upstream {
         buyer: &BuyerId,
         path: String,
     ) -> Result<T, ApiError> {
-        let _share = self.share()?;
+        let _share = self.share(For::Buyer)?;
         let body = OnBehalfOf { buyer: buyer.clone() };
         self.order.call(Method::POST, &path, &body).await.map_err(behind)
     }
@@ -144,7 +185,7 @@ impl Upstream {
     /// # Errors
     /// When there is no notify service, or it does not answer.
     pub(crate) async fn mailbox(&self, buyer: &BuyerId) -> Result<Mailbox, ApiError> {
-        let _share = self.share()?;
+        let _share = self.share(For::Buyer)?;
         let notify = self.notify.as_ref();
         let notify = notify.ok_or_else(|| ApiError::new(Code::Unavailable, "There is no mailbox here."))?;
         notify.get(&format!("/internal/v1/mailbox/{buyer}")).await.map_err(behind)
@@ -156,6 +197,7 @@ impl Upstream {
     /// When the service does not answer, or does not know this gateway.
     pub(crate) async fn pass(
         &self,
+        whose: For,
         service: Service,
         method: Method,
         path: &str,
@@ -168,7 +210,7 @@ impl Upstream {
         };
         let kept = headers.iter().filter(|(name, _)| is_passed_on(name));
         let kept = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
-        let _share = self.share()?;
+        let _share = self.share(whose)?;
         let mut reply = client.send(method, path, kept, body).await.map_err(behind)?;
         if is_ours(&reply) {
             return Err(behind(ClientError::Garbled("the internal token is refused".into())));
@@ -178,6 +220,11 @@ impl Upstream {
         }
         Ok((reply.status, reply.headers, reply.body).into_response())
     }
+}
+
+/// One of a pool's permits, at once.
+fn one_of(pool: &Semaphore) -> Result<SemaphorePermit<'_>, ApiError> {
+    pool.try_acquire().map_err(|_| ApiError::new(Code::Overloaded, "Too many requests are at work."))
 }
 
 fn is_passed_on(name: &HeaderName) -> bool {

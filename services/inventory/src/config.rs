@@ -41,3 +41,23 @@ impl Config {
         self.ticket_ttl + self.publish_wait + FENCE_SLACK
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// At the ends of what the settings may be.
+    #[test]
+    fn nothing_is_fenced_whose_order_may_still_be_on_its_way() {
+        for (ttl_s, wait_ms) in [("1", "10"), ("1", "60000"), ("3600", "10"), ("3600", "60000")] {
+            let settings = Settings::from_vars([])
+                .unwrap()
+                .with("SECKILL_INTERNAL_TOKEN", "0123456789abcdef")
+                .with("SECKILL_TICKET_TTL_S", ttl_s)
+                .with("SECKILL_PUBLISH_WAIT_MS", wait_ms);
+            let config = Config::from_settings(&settings).unwrap();
+            let on_its_way = config.ticket_ttl + config.publish_wait;
+            assert!(config.fence_age() > on_its_way, "tickets of {ttl_s} s, publishes of {wait_ms} ms");
+        }
+    }
+}

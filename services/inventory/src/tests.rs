@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::routing::{get, put};
 use axum::{Json, Router};
 use contract::api::{NewSale, OrderCounts};
-use contract::events::{Event, EventKind, OrderFact};
+use contract::events::{Event, EventKind, OrderFact, SaleNews};
 use contract::internal::{
     AllocationView, LateOutcome, LateReservation, LiveOrder, PutAllocation, STOCK_LOOK_MS_MAX, SnapshotLine,
 };
@@ -44,6 +44,8 @@ const NOW: UnixMillis = UnixMillis(1_790_000_000_000);
 
 /// How long a rebuild may take.
 const REBUILD_MAX: Duration = Duration::from_secs(20);
+/// How long a broadcast may be on its way.
+const BROADCAST_MAX: Duration = Duration::from_secs(20);
 
 struct Stands;
 
@@ -333,6 +335,27 @@ async fn a_release_waits_for_the_state_that_is_being_written() {
     assert!(matches!(stage.stock.peek(&stage.sale, first(1)).await, Ok(Peek::Settled(_))));
     stage.inventory.apply(&expired).await.unwrap();
     assert_eq!(stage.stock.snapshot(&stage.sale).await.unwrap().free, 5, "the unit is back");
+}
+
+#[tokio::test]
+async fn a_release_from_zero_is_told_to_everybody_and_no_other_is() {
+    let stage = Stage::open().await;
+    for n in 1..=5 {
+        assert_eq!(stage.reserve(n, &format!("b{n}")).await, ReserveOutcome::Reserved);
+    }
+    let mut broadcasts = stage.inventory.bus.broadcasts().await.unwrap();
+    let mut heard = async || {
+        let next = tokio::time::timeout(BROADCAST_MAX, broadcasts.next()).await;
+        next.expect("somebody tells it").unwrap().expect("none was missed")
+    };
+    let cancelled = |n| told(&stage, EventKind::OrderCancelled, 1, n, &format!("b{n}"));
+    stage.inventory.apply(&cancelled(1)).await.unwrap();
+    let (back, view) = (heard().await, stage.stock.view(&stage.sale).await.unwrap());
+    assert_eq!((back.sale, back.change, back.news), (stage.sale.clone(), view.change, SaleNews::Available));
+    // The control: gateways know that there are some.
+    stage.inventory.apply(&cancelled(2)).await.unwrap();
+    stage.inventory.broadcast(&stage.sale, view.change, SaleNews::Ended).await;
+    assert_eq!(heard().await.news, SaleNews::Ended, "nothing was told before it");
 }
 
 #[tokio::test]

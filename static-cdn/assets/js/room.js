@@ -26,14 +26,18 @@ async function listen({ sale, token, onPlace, signal }) {
  * `null`: the sale has ended, the room does not answer, or `signal` said to stop.
  */
 export async function waitForTurn({ sale, token, places, onPlace, signal, ask = post, news = listen, pause = sleep }) {
+  // A place is good for a minute: the newest counts, from an answer as from the news.
+  const told = (now) => {
+    if (now.place && !signal?.aborted) places.write(now.place);
+    onPlace(now);
+  };
   for (let failures = 0; failures < FAILURES_MAX && !signal?.aborted; ) {
     const answer = await ask(paths.room(sale), { place: places.read() ?? undefined }, { token, signal });
     if (answer.ok) {
       failures = 0;
-      places.write(answer.body.place);
-      onPlace(answer.body);
+      told(answer.body);
       if (answer.body.pass) return answer.body;
-      const last = await news({ sale, token, onPlace, signal });
+      const last = await news({ sale, token, onPlace: told, signal });
       if (last?.pass) return last;
       if (last?.state === "ended") return null;
     } else {

@@ -1,11 +1,14 @@
 //! Every fault, with what is expected. `docs/faults.md` puts beside it what was measured.
 
+mod ledger;
+
 use super::evidence::Effect::{
-    Broken, Busy, ClosedSale, Continued, DeadLetter, Fenced, KnownId, LedgerAway, Redelivered,
-    RefusedPublish, Rejected, TroubledPublish, UnknownPublish,
+    Broken, Busy, ClosedSale, Continued, DeadLetter, Disagreed, Fenced, InLine, KnownId, Redelivered,
+    RefusedPublish, Rejected, ToldAgain, ToldLate, TroubledPublish, Uncommittable, UnknownPublish,
 };
-use super::{Fault, engines, high_availability, messages, network, payments, services};
+use super::{Fault, engines, high_availability, messages, network, services};
 use crate::stack::Shape;
+use ledger::{OF_THE_LEDGER, OF_THE_PAYMENT_PROVIDER};
 
 /// Longer than any fault lasts.
 const PATIENCE_S: u32 = 40;
@@ -107,10 +110,19 @@ const OF_SERVICES: &[Fault] = &[
         ..A_STORM
     },
     Fault {
+        name: "acks-lost",
+        injects: "for half a second nothing that the order service says reaches the broker, then it is killed: what it committed is not acknowledged",
+        expected: "it is delivered again, and known by its id",
+        effects: &[Redelivered, KnownId],
+        shape: proxied,
+        inject: network::acks_lost,
+        ..A_STORM
+    },
+    Fault {
         name: "relay-killed",
         injects: "the order service is killed five times, between publishing an event and marking it too",
         expected: "events come again; settle and release by order id do nothing twice",
-        effects: &[Redelivered],
+        effects: &[Redelivered, ToldAgain],
         storm_s: 24,
         inject: services::order_killed_repeatedly,
         ..A_STORM
@@ -159,6 +171,7 @@ const OF_SERVICES: &[Fault] = &[
         name: "rolling-restart",
         injects: "every service in turn is asked to stop and started again, two of each",
         expected: "each finishes what is under way; nothing is lost",
+        effects: &[Redelivered],
         shape: two_of_each,
         storm_s: 40,
         inject: services::rolling_restart,
@@ -261,9 +274,10 @@ const OF_THE_STOCK_STORE: &[Fault] = &[
     },
     Fault {
         name: "restock-during-rebuild",
-        injects: "FLUSHALL, and a restock before the stock is back",
-        expected: "the rebuilt stock has the new total",
+        injects: "FLUSHALL, and a restock before the stock is back; two of each service",
+        expected: "two inventories find the same loss; the rebuilt stock has the new total",
         effects: &[ClosedSale],
+        shape: two_of_each,
         inject: engines::restock_during_rebuild,
         ..A_STORM
     },
@@ -279,6 +293,16 @@ const OF_THE_BROKER: &[Fault] = &[
         pause_ms_max: None,
         short: true,
         inject: engines::rabbitmq_killed,
+        ..A_STORM
+    },
+    Fault {
+        name: "broker-killed-in-line",
+        injects: "consumers stand still until confirmed orders stand in a lane, undelivered; then RabbitMQ is killed and restarted",
+        expected: "what was confirmed is on the broker's disk, and is committed",
+        effects: &[InLine],
+        storm_s: 50,
+        pause_ms_max: None,
+        inject: messages::broker_killed_in_line,
         ..A_STORM
     },
     Fault {
@@ -358,9 +382,9 @@ const OF_THE_BROKER: &[Fault] = &[
     },
     Fault {
         name: "poison",
-        injects: "a message that is none, in every lane, among good ones",
-        expected: "it goes to the dead letters by name; the good ones commit",
-        effects: &[DeadLetter],
+        injects: "a message that is none and an order of a sale without an allocation, in every lane, among good ones",
+        expected: "the failing batch is halved until they are found; they go to the dead letters by name; the good ones commit",
+        effects: &[DeadLetter, Uncommittable],
         inject: messages::poison,
         ..A_STORM
     },
@@ -368,6 +392,7 @@ const OF_THE_BROKER: &[Fault] = &[
         name: "events-delayed",
         injects: "events reach inventory seconds late and in clumps, beside payments, cancels and expiry",
         expected: "settles and releases are late, in any order, and right",
+        effects: &[ToldLate],
         shape: proxied,
         goes_on: false,
         inject: network::events_delayed,
@@ -377,6 +402,7 @@ const OF_THE_BROKER: &[Fault] = &[
         name: "events-late",
         injects: "inventory stands still for a minute, beside payments, cancels and expiry: all its events come at once, long after their time",
         expected: "late settles and releases are right; whoever reconciles meanwhile does no harm",
+        effects: &[Fenced],
         storm_s: 8,
         goes_on: false,
         inject: services::inventory_paused,
@@ -386,70 +412,28 @@ const OF_THE_BROKER: &[Fault] = &[
         name: "events-again",
         injects: "events of payments, cancels and expiry that inventory has heard come again, the last one first",
         expected: "settle and release by order id do nothing twice, in any order",
+        effects: &[ToldAgain],
         goes_on: false,
         inject: messages::events_again,
+        ..A_STORM
+    },
+    Fault {
+        name: "events-unbound",
+        injects: "for 5 s inventory's queue is bound to no events, beside payments, cancels and expiry: what is told meanwhile never comes",
+        expected: "lost settles are fenced and told again; stores that disagree and stand still for a minute are rebuilt, and agree",
+        effects: &[Fenced, Disagreed],
+        goes_on: false,
+        inject: messages::events_unbound,
         ..A_STORM
     },
     Fault {
         name: "tickets-again",
         injects: "tickets of cancelled orders are sent again, and events that inventory has heard, the last one first",
         expected: "a released reservation is remembered: no ticket takes a second unit, no event settles it",
-        effects: &[Continued],
+        effects: &[Continued, ToldAgain],
         shape: two_gateways,
         goes_on: false,
         inject: messages::tickets_again,
-        ..A_STORM
-    },
-];
-
-const OF_THE_PAYMENT_PROVIDER: &[Fault] = &[
-    Fault {
-        name: "webhooks-repeated",
-        injects: "every capture is reported ten times, out of order, with failures in between, beside cancels and expiry",
-        expected: "recorded once: a paid order or one refund; money balances to zero, stock is exact",
-        goes_on: false,
-        inject: payments::webhooks_repeated,
-        ..A_STORM
-    },
-    Fault {
-        name: "webhooks-lost",
-        injects: "for 6 s webhooks are lost, for 2 s their answers; the provider says it again",
-        expected: "what comes late is a paid order where its unit can be had again, and a refund where not; two timeout jobs do no harm",
-        shape: two_of_each,
-        goes_on: false,
-        inject: payments::webhooks_lost,
-        ..A_STORM
-    },
-    Fault {
-        name: "payments-through-outage",
-        injects: "Postgres is killed and restarted while captures are reported ten times, beside cancels and expiry",
-        expected: "a report that is not recorded is told again: a paid order or one refund; money balances to zero, stock is exact",
-        effects: &[LedgerAway],
-        storm_s: 14,
-        goes_on: false,
-        inject: payments::through_outage,
-        ..A_STORM
-    },
-];
-
-const OF_THE_LEDGER: &[Fault] = &[
-    Fault {
-        name: "postgres-killed",
-        injects: "Postgres is killed in the middle of commits, and restarted",
-        expected: "the batch is tried again: committed or not, its ids decide; buyers notice nothing",
-        effects: &[LedgerAway],
-        short: true,
-        inject: engines::postgres_killed,
-        ..A_STORM
-    },
-    Fault {
-        name: "postgres-refusing",
-        injects: "Postgres refuses connections for 10 s, with a full prefetch",
-        expected: "consumers hold what they have and stop taking; no good order is a dead letter",
-        effects: &[LedgerAway],
-        shape: proxied,
-        storm_s: 20,
-        inject: network::postgres_refusing,
         ..A_STORM
     },
 ];
@@ -471,7 +455,7 @@ const OF_MANY_NODES: &[Fault] = &[
         expected: "a new leader is elected, channels are opened anew; a pause of 5 s at most, and orders are committed while it is away",
         effects: &[TroubledPublish],
         shape: highly_available,
-        storm_s: 40,
+        storm_s: 80,
         inject: high_availability::leader_killed,
         ..A_STORM
     },

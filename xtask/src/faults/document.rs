@@ -6,41 +6,96 @@ use std::io::Write as _;
 
 use super::Fault;
 use super::evidence::Evidence;
+use super::run::BROKEN;
 use crate::run::{Outcome, root};
 
 /// Where nothing was measured yet.
 const NOT_YET: &str = "not measured yet";
+/// The head of the record's last column. Older lines end before it: they were written only for runs that kept their
+/// promises.
+const BROKEN_HEAD: &str = "promise broken";
 /// Below the project's root.
 const RECORDS: &str = "docs/faults.csv";
 const TABLE: &str = "docs/faults.md";
 
-/// What these runs showed together, in a line.
-pub(super) fn measured(seen: &[Evidence]) -> String {
-    if seen.is_empty() {
-        return NOT_YET.into();
+/// A run that counts: it kept its promises and showed its effect, or it broke a promise, whatever it showed.
+pub(super) struct Counted {
+    /// What was seen of it.
+    pub(super) seen: Evidence,
+    /// The promise it broke.
+    pub(super) broken: Option<String>,
+    /// Whether its line is of before a run could be on record that broke one.
+    pub(super) is_older: bool,
+}
+
+impl Counted {
+    /// The names of what [`Self::record`] writes, in its order.
+    fn record_head() -> String {
+        format!("{},{BROKEN_HEAD}", Evidence::record_head())
     }
-    let pauses = seen.iter().map(|e| e.pause.as_secs_f64());
+
+    /// All of it, separated by commas.
+    fn record(&self) -> String {
+        let broken = self.broken.as_deref().map(in_a_field).unwrap_or_default();
+        format!("{},{broken}", self.seen.record())
+    }
+
+    /// What [`Self::record`] wrote; nothing if it is something else. Everything but a broken promise is a number.
+    fn of_record(text: &str) -> Option<Self> {
+        let (numbers, last) = text.rsplit_once(',')?;
+        if last.parse::<f64>().is_ok() {
+            return Some(Self { seen: Evidence::of_record(text)?, broken: None, is_older: true });
+        }
+        let broken = (!last.is_empty()).then(|| last.to_owned());
+        Some(Self { seen: Evidence::of_record(numbers)?, broken, is_older: false })
+    }
+}
+
+/// The first line of what broke, as the record takes it: fields are not quoted there.
+fn in_a_field(broken: &str) -> String {
+    let line = broken.lines().next().unwrap_or_default();
+    line.strip_prefix(BROKEN).unwrap_or(line).replace(',', ";").replace('"', "'")
+}
+
+/// What these runs showed, in a line: those that are judged as all are now, and the older ones.
+pub(super) fn measured(runs: &[Counted]) -> String {
+    let (older, newer): (Vec<_>, Vec<_>) = runs.iter().partition(|run| run.is_older);
+    match (newer.is_empty(), older.is_empty()) {
+        (true, true) => NOT_YET.into(),
+        (false, true) => together(&newer),
+        (true, false) => format!("older runs: {}", together(&older)),
+        (false, false) => format!("{}. Older runs: {}", together(&newer), together(&older)),
+    }
+}
+
+/// What these runs showed together; there is one at least.
+fn together(runs: &[&Counted]) -> String {
+    let seen = runs.iter().map(|run| &run.seen);
+    let pauses = seen.clone().map(|e| e.pause.as_secs_f64());
     let (least, most) = (pauses.clone().fold(f64::INFINITY, f64::min), pauses.fold(0.0, f64::max));
-    let flight = seen.iter().map(|e| e.in_flight).min().unwrap_or(0);
-    let accepted: usize = seen.iter().map(|e| e.accepted).sum();
+    let connections = seen.clone().map(|e| e.connections).min().unwrap_or(0);
+    let accepted: usize = seen.clone().map(|e| e.accepted).sum();
     let effects = match Evidence::all_seen(seen) {
         none if none.is_empty() => none,
         some => format!("; {some}"),
     };
-    let runs = if seen.len() == 1 { "run" } else { "runs" };
+    let (all, word) = (runs.len(), if runs.len() == 1 { "run" } else { "runs" });
+    let promises = match runs.iter().filter(|run| run.broken.is_some()).count() {
+        0 => format!("{all} counted {word}, no promise broken"),
+        some => format!("{some} of {all} counted {word} broke a promise"),
+    };
     format!(
-        "{} counted {runs}, no promise broken; {accepted} orders accepted; {flight} or more under way{effects}; longest \
-         pause {least:.1} to {most:.1} s",
-        seen.len(),
+        "{promises}; {accepted} orders accepted; {connections} or more connections of buyers{effects}; longest \
+         pause {least:.1} to {most:.1} s"
     )
 }
 
 /// Adds a counted run to those on record, and brings the fault's row up to date.
-pub(super) fn write(fault: &Fault, seed: u32, seen: &Evidence) -> Outcome {
+pub(super) fn write(fault: &Fault, seed: u32, run: &Counted) -> Outcome {
     let file = root().join(RECORDS);
-    let mut line = format!("{},{seed},{}\n", fault.name, seen.record());
+    let mut line = format!("{},{seed},{}\n", fault.name, run.record());
     if !file.exists() {
-        line.insert_str(0, &format!("fault,seed,{}\n", Evidence::record_head()));
+        line.insert_str(0, &format!("fault,seed,{}\n", Counted::record_head()));
     }
     // Added in one piece: two that run side by side lose nothing of each other.
     let added = OpenOptions::new().create(true).append(true).open(&file);
@@ -49,9 +104,9 @@ pub(super) fn write(fault: &Fault, seed: u32, seen: &Evidence) -> Outcome {
 }
 
 /// The runs of this fault that are on record.
-fn on_record(records: &str, fault: &Fault) -> Vec<Evidence> {
+fn on_record(records: &str, fault: &Fault) -> Vec<Counted> {
     let its = records.lines().filter_map(|line| line.strip_prefix(fault.name)?.strip_prefix(','));
-    its.filter_map(|rest| Evidence::of_record(rest.split_once(',')?.1)).collect()
+    its.filter_map(|rest| Counted::of_record(rest.split_once(',')?.1)).collect()
 }
 
 /// The document with this fault's row as it should be.
@@ -90,21 +145,41 @@ mod tests {
         assert_eq!(with_row(&first, fault, "20 counted runs").lines().count(), 2);
         let run = "256,7,100,0,0,0,0,0,0,0,0,0";
         let records = format!("fault\n{0},1,{run}\nother,2,{run}\n{0},3,{run}\n", fault.name);
-        assert!(
-            measured(&on_record(&records, fault)).starts_with("2 counted runs, no promise broken; 14 orders")
-        );
+        let told = measured(&on_record(&records, fault));
+        assert!(told.starts_with("older runs: 2 counted runs, no promise broken; 14 orders"), "{told}");
+        let now = Counted { seen: Evidence::default(), broken: None, is_older: false };
+        let records = format!("{records}{},4,{}\n", fault.name, now.record());
+        let told = measured(&on_record(&records, fault));
+        assert!(told.starts_with("1 counted run, no promise broken; 0 orders"), "{told}");
+        assert!(told.contains(". Older runs: 2 counted runs, no promise broken; 14 orders"), "{told}");
+    }
+
+    #[test]
+    fn a_broken_promise_is_on_record_and_is_told() {
+        let fault = catalogue::all().next().unwrap();
+        let why = "broken: never oversell: taken 9, \"of\" 8\nmore";
+        let kept = Counted { seen: Evidence::default(), broken: None, is_older: false };
+        let broke = Counted { seen: Evidence::default(), broken: Some(why.into()), is_older: false };
+        let fields = |text: &str| text.split(',').count();
+        assert_eq!(fields(&kept.record()), fields(&Counted::record_head()));
+        assert_eq!(fields(&broke.record()), fields(&Counted::record_head()));
+        let records = format!("{0},1,{1}\n{0},2,{2}\n", fault.name, kept.record(), broke.record());
+        let runs = on_record(&records, fault);
+        assert_eq!(runs[0].broken, None);
+        assert_eq!(runs[1].broken.as_deref(), Some("never oversell: taken 9; 'of' 8"));
+        assert!(measured(&runs).starts_with("1 of 2 counted runs broke a promise; 0 orders"));
     }
 
     #[test]
     fn the_record_has_the_head_of_what_is_written_now() {
         let records = fs::read_to_string(root().join(RECORDS)).unwrap();
-        assert_eq!(records.lines().next().unwrap(), format!("fault,seed,{}", Evidence::record_head()));
+        assert_eq!(records.lines().next().unwrap(), format!("fault,seed,{}", Counted::record_head()));
         let unread: Vec<&str> = records
             .lines()
             .skip(1)
             .filter(|line| {
                 let rest = line.splitn(3, ',').nth(2).unwrap_or_default();
-                Evidence::of_record(rest).is_none()
+                Counted::of_record(rest).is_none()
             })
             .collect();
         assert!(unread.is_empty(), "not read: {unread:?}");

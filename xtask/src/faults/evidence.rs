@@ -10,8 +10,9 @@ use super::scene::{Mended, Scene};
 use counters::Count;
 pub(super) use counters::Counters;
 
-/// Requests that must be under way when a fault strikes.
-const IN_FLIGHT_MIN: usize = 100;
+/// Buyers that must be connected when a fault strikes. The storm has no idle ones: on each connection a buyer sends a
+/// request, or waits for its answer or for the next try.
+const CONNECTIONS_MIN: usize = 100;
 /// Amounts that the oldest records have.
 const AMOUNTS_MIN: usize = 9;
 
@@ -52,10 +53,24 @@ pub(crate) enum Effect {
     AtLimit,
     /// Something was sold after the fault had been mended.
     SoldAfter,
+    /// Messages stood in the lanes, not sent to any consumer, when the broker was killed.
+    InLine,
+    /// An event was told that had been told before.
+    ToldAgain,
+    /// An event was told while its way to inventory was slow.
+    ToldLate,
+    /// A payment's capture was reported once more.
+    ReportedAgain,
+    /// Bytes of webhooks and of their answers were lost, some of each.
+    WebhooksLost,
+    /// An order that the ledger can never commit came to the dead letters.
+    Uncommittable,
+    /// Stock store and ledger were found to disagree for good, and the stock was rebuilt.
+    Disagreed,
 }
 
 impl Effect {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 24] = [
         Self::Broken,
         Self::Continued,
         Self::ToldBusy,
@@ -73,6 +88,13 @@ impl Effect {
         Self::Busy,
         Self::AtLimit,
         Self::SoldAfter,
+        Self::InLine,
+        Self::ToldAgain,
+        Self::ToldLate,
+        Self::ReportedAgain,
+        Self::WebhooksLost,
+        Self::Uncommittable,
+        Self::Disagreed,
     ];
 
     /// What it is called at the record's head, and in a text.
@@ -95,6 +117,13 @@ impl Effect {
             Self::Busy => ("503 since", "503 since the fault"),
             Self::AtLimit => ("at the limit", "refused at the limit"),
             Self::SoldAfter => ("accepted after", "accepted after it"),
+            Self::InLine => ("in line", "in line at the kill"),
+            Self::ToldAgain => ("told again", "events told again"),
+            Self::ToldLate => ("told late", "events told late"),
+            Self::ReportedAgain => ("reported again", "captures reported again"),
+            Self::WebhooksLost => ("webhook bytes lost", "bytes of webhooks and answers lost"),
+            Self::Uncommittable => ("uncommittable", "uncommittable orders"),
+            Self::Disagreed => ("disagreed", "disagreements rebuilt"),
         }
     }
 }
@@ -116,7 +145,8 @@ pub(super) struct Played {
 /// What was seen of one run.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Evidence {
-    pub(super) in_flight: usize,
+    /// Connections of buyers when the fault struck.
+    pub(super) connections: usize,
     pub(super) accepted: usize,
     pub(super) pause: Duration,
     pub(super) amounts: [f64; Effect::ALL.len()],
@@ -148,8 +178,15 @@ impl Evidence {
             Effect::Busy => grown(Count::Busy),
             Effect::AtLimit => answers("limit"),
             Effect::SoldAfter => accepted.saturating_sub(played.mended.accepted) as f64,
+            Effect::Disagreed => grown(Count::Disagreements),
+            Effect::InLine
+            | Effect::ToldAgain
+            | Effect::ToldLate
+            | Effect::ReportedAgain
+            | Effect::WebhooksLost
+            | Effect::Uncommittable => scene.noted(effect),
         });
-        Self { in_flight: scene.in_flight, accepted, pause: played.pause, amounts }
+        Self { connections: scene.connections, accepted, pause: played.pause, amounts }
     }
 
     /// How much of this effect was seen.
@@ -168,8 +205,9 @@ impl Evidence {
         let wanted = effects.iter().chain(&[Effect::AtLimit]);
         let unseen = wanted.filter(|effect| self.amount(**effect) < 1.0);
         let mut missing: Vec<String> = unseen.map(|effect| format!("{effect:?}")).collect();
-        if self.in_flight < IN_FLIGHT_MIN {
-            missing.push(format!("{IN_FLIGHT_MIN} requests under way (there were {})", self.in_flight));
+        if self.connections < CONNECTIONS_MIN {
+            let there = self.connections;
+            missing.push(format!("{CONNECTIONS_MIN} connections of buyers (there were {there})"));
         }
         missing
     }
@@ -177,20 +215,20 @@ impl Evidence {
     /// The names of what [`Self::record`] writes, in its order.
     pub(super) fn record_head() -> String {
         let names = Effect::ALL.map(|effect| effect.names().0).join(",");
-        format!("under way,accepted,longest pause ms,{names}")
+        format!("connections,accepted,longest pause ms,{names}")
     }
 
     /// All of it, separated by commas.
     pub(super) fn record(&self) -> String {
-        let (under_way, accepted, pause) = (self.in_flight, self.accepted, self.pause.as_millis());
+        let (connections, accepted, pause) = (self.connections, self.accepted, self.pause.as_millis());
         let amounts = self.amounts.map(|amount| amount.to_string()).join(",");
-        format!("{under_way},{accepted},{pause},{amounts}")
+        format!("{connections},{accepted},{pause},{amounts}")
     }
 
     /// What [`Self::record`] wrote; nothing if it is something else.
     pub(super) fn of_record(text: &str) -> Option<Self> {
         let mut fields = text.split(',');
-        let in_flight = fields.next()?.parse().ok()?;
+        let connections = fields.next()?.parse().ok()?;
         let accepted = fields.next()?.parse().ok()?;
         let pause = Duration::from_millis(fields.next()?.parse().ok()?);
         let mut amounts = [0.0; Effect::ALL.len()];
@@ -201,13 +239,13 @@ impl Evidence {
                 None => return None,
             }
         }
-        Some(Self { in_flight, accepted, pause, amounts })
+        fields.next().is_none().then_some(Self { connections, accepted, pause, amounts })
     }
 
     /// What was seen in these runs together, of effects that were seen at all.
-    pub(super) fn all_seen(runs: &[Self]) -> String {
+    pub(super) fn all_seen<'a>(runs: impl Iterator<Item = &'a Self> + Clone) -> String {
         let seen = Effect::ALL.iter().filter_map(|effect| {
-            let sum: f64 = runs.iter().map(|run| run.amount(*effect)).sum();
+            let sum: f64 = runs.clone().map(|run| run.amount(*effect)).sum();
             (sum > 0.0).then(|| format!("{} {sum}", effect.names().1))
         });
         seen.collect::<Vec<_>>().join(", ")
@@ -217,8 +255,8 @@ impl Evidence {
     pub(super) fn text(&self) -> String {
         let amounts = Effect::ALL.map(|effect| format!("{} {}", effect.names().1, self.amount(effect)));
         format!(
-            "{} under way; {}; {} accepted, longest pause {} ms",
-            self.in_flight,
+            "{} connections of buyers; {}; {} accepted, longest pause {} ms",
+            self.connections,
             amounts.join(", "),
             self.accepted,
             self.pause.as_millis()
@@ -241,18 +279,18 @@ mod tests {
 
     #[test]
     fn a_run_without_its_effect_does_not_count() {
-        let seen = Evidence { in_flight: 256, ..Evidence::default() };
+        let seen = Evidence { connections: 256, ..Evidence::default() };
         let seen = seen.with(Effect::UnknownPublish, 3.0).with(Effect::AtLimit, 7.0);
         assert!(seen.missing(&[Effect::UnknownPublish]).is_empty());
         assert_eq!(seen.missing(&[Effect::UnknownPublish, Effect::Fenced]), ["Fenced"]);
-        let quiet = Evidence { in_flight: 99, ..seen };
+        let quiet = Evidence { connections: 99, ..seen };
         assert_eq!(quiet.missing(&[]).len(), 1);
         assert_eq!(seen.with(Effect::AtLimit, 0.0).missing(&[]), ["AtLimit"], "the limit was not tried");
     }
 
     #[test]
     fn a_record_is_read_as_it_was_written() {
-        let seen = Evidence { in_flight: 256, accepted: 7, ..Evidence::default() };
+        let seen = Evidence { connections: 256, accepted: 7, ..Evidence::default() };
         let seen = seen.with(Effect::TroubledPublish, 3.0).with(Effect::SoldAfter, 9.0);
         let again = Evidence::of_record(&seen.record()).unwrap();
         assert_eq!(again.text(), seen.text());
@@ -261,6 +299,7 @@ mod tests {
         let old = Evidence::of_record("256,7,100,1,2,3,4,5,6,7,8,9").unwrap();
         assert_eq!((old.amount(Effect::DeadLetter), old.amount(Effect::Rejected)), (9.0, 0.0));
         assert!(Evidence::of_record("256,7,100,1,2,3,4,5,6,7,8").is_none());
+        assert!(Evidence::of_record(&(seen.record() + ",1")).is_none(), "one field too many");
     }
 
     #[test]

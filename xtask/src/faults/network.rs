@@ -2,12 +2,21 @@
 
 use std::time::Duration;
 
+use super::evidence::Effect;
+use super::messages::Ear;
 use super::payments::Races;
 use super::scene::Scene;
 use crate::proxy::{From, Mood};
 use crate::run::{Outcome, pause, wait_for};
 use crate::stack::{Engine, Role};
 
+/// For so long events are slow to reach inventory.
+const LATE: Duration = Duration::from_secs(10);
+/// For so long nothing that the order service says reaches the broker, and it stays away when it is killed.
+const UNHEARD: Duration = Duration::from_millis(500);
+const AWAY: Duration = Duration::from_millis(700);
+/// How long it may take to come back.
+const BACK_S_MAX: Duration = Duration::from_secs(60);
 /// How long a rebuild may take.
 const REBUILT_S_MAX: Duration = Duration::from_secs(30);
 
@@ -44,11 +53,32 @@ fn everywhere(scene: &mut Scene<'_>, engine: Engine, time: Duration) -> Outcome 
     Ok(())
 }
 
+/// The order service commits what it is sent, and the broker does not hear that it did; then it is killed.
+pub(super) fn acks_lost(scene: &mut Scene<'_>) -> Outcome {
+    scene.wire(Role::Order, Engine::RabbitMq)?.be(Mood::Swallow(From::Client));
+    pause(UNHEARD);
+    scene.service(Role::Order, 0)?.kill();
+    scene.wire(Role::Order, Engine::RabbitMq)?.be(Mood::Fine);
+    pause(AWAY);
+    let server = scene.service(Role::Order, 0)?;
+    server.start()?;
+    server.ready(BACK_S_MAX).map(|_| ())
+}
+
 /// Connections to the broker die, and neither side is told.
 pub(super) fn half_open(scene: &mut Scene<'_>) -> Outcome {
-    for role in [Role::Gateway, Role::Order] {
-        if scene.wire(role, Engine::RabbitMq)?.forget_connections() == 0 {
-            return Err(format!("{role:?} has no connection to the broker"));
+    forget(scene, &[(Role::Gateway, Engine::RabbitMq), (Role::Order, Engine::RabbitMq)])
+}
+
+/// Likewise those to both stores.
+pub(super) fn stores_silent(scene: &mut Scene<'_>) -> Outcome {
+    forget(scene, &[(Role::Gateway, Engine::Redis), (Role::Order, Engine::Postgres)])
+}
+
+fn forget(scene: &Scene<'_>, ways: &[(Role, Engine)]) -> Outcome {
+    for (role, engine) in ways {
+        if scene.wire(*role, *engine)?.forget_connections() == 0 {
+            return Err(format!("{role:?} has no connection to {engine:?}"));
         }
     }
     Ok(())
@@ -77,13 +107,17 @@ pub(super) fn lost_behind_backlog(scene: &mut Scene<'_>) -> Outcome {
     Ok(())
 }
 
-/// Events reach inventory late: also those that give units back.
+/// Events reach inventory late: also those that give units back. Those of the races are counted.
 pub(super) fn events_delayed(scene: &mut Scene<'_>) -> Outcome {
     let races = Races::begin(scene, &[])?;
     races.opened(scene)?;
     let wire = scene.wire(Role::Inventory, Engine::RabbitMq)?;
     wire.be(Mood::Slow(Duration::from_secs(2)));
-    pause(Duration::from_secs(10));
+    let rabbitmq = &scene.stack.engines.rabbitmq;
+    let mut ear = Ear::new(rabbitmq)?;
+    ear.hear_races(rabbitmq, &scene.sale, LATE)?;
+    let late = ear.end(rabbitmq);
     wire.be(Mood::Fine);
-    races.end()
+    scene.note(Effect::ToldLate, late.into());
+    races.end().map(|_| ())
 }

@@ -5,8 +5,11 @@ use std::fs::{self, File};
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::engines;
-use super::run::broken_promises;
+use super::evidence::Effect;
+use super::run::{BROKEN, broken_promises, json};
 use super::scene::Scene;
 use crate::process::{Home, Owned, leashed};
 use crate::proxy::{From, Mood, Proxy};
@@ -17,6 +20,8 @@ use crate::subject::{Subject, WEBHOOK_SECRET};
 const ORDERS: &str = "300";
 /// Reports of each capture.
 const COPIES: &str = "10";
+/// Those of them that repeat it.
+const REPEATS: f64 = 9.0;
 /// Seconds to pay, and milliseconds around that deadline in which everybody acts.
 const PAY_WITHIN_S: &str = "3";
 const JITTER_MS: &str = "1000";
@@ -38,7 +43,16 @@ const UNTIL_OUTAGE: Duration = Duration::from_secs(6);
 
 /// Every capture is reported ten times, in any order, with failures in between.
 pub(super) fn webhooks_repeated(scene: &mut Scene<'_>) -> Outcome {
-    Races::begin(scene, &["--webhook-copies", COPIES])?.end()
+    let told = Races::begin(scene, &["--webhook-copies", COPIES])?.end()?;
+    note_repeats(scene, &told);
+    Ok(())
+}
+
+/// Notes how often a capture was reported once more, in races that reported each of them so often: every report was
+/// answered, or they would have broken a promise.
+fn note_repeats(scene: &mut Scene<'_>, told: &Value) {
+    let captured = told["extra"]["payments_captured"].as_f64().unwrap_or(0.0);
+    scene.note(Effect::ReportedAgain, captured * REPEATS);
 }
 
 /// Webhooks are lost, then their answers are; the provider says it again.
@@ -54,8 +68,9 @@ pub(super) fn webhooks_lost(scene: &mut Scene<'_>) -> Outcome {
     let unanswered = way.swallowed() - unheard;
     way.be(Mood::Fine);
     races.end()?;
-    if unheard == 0 || unanswered == 0 {
-        return Err(format!("{unheard} bytes of webhooks were lost, and {unanswered} of their answers"));
+    println!("   {unheard} bytes of webhooks were lost, and {unanswered} of their answers");
+    if unheard > 0 && unanswered > 0 {
+        scene.note(Effect::WebhooksLost, (unheard + unanswered) as f64);
     }
     Ok(())
 }
@@ -67,7 +82,9 @@ pub(super) fn through_outage(scene: &mut Scene<'_>) -> Outcome {
     races.opened(scene)?;
     pause(UNTIL_OUTAGE);
     engines::postgres_killed(scene)?;
-    races.end()
+    let told = races.end()?;
+    note_repeats(scene, &told);
+    Ok(())
 }
 
 /// The races, under way.
@@ -103,15 +120,17 @@ impl Races {
         opened.map(|_| ())
     }
 
-    pub(super) fn end(mut self) -> Outcome {
+    /// Waits for their end; what they tell.
+    pub(super) fn end(mut self) -> Outcome<Value> {
         let status = self.played.wait()?;
+        let result = self.home.path().join(RESULT);
         if status.success() {
-            return Ok(());
+            return json(&result);
         }
         // Only a verdict breaks promises: races that did not come off have none.
-        Err(match broken_promises(&self.home.path().join(RESULT)) {
+        Err(match broken_promises(&result) {
             none if none.is_empty() => format!("the races ended with {status}, without a verdict"),
-            broken => format!("the races ended with {status}; broken: {broken}"),
+            broken => format!("{BROKEN}{broken} (the races ended with {status})"),
         })
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::document::Counted;
 use super::evidence::{Counters, Evidence, Played};
 use super::scene::{Mended, Scene, Watch};
 use super::{Fault, Options, document};
@@ -19,6 +20,8 @@ const SHOW_S_MAX: Duration = Duration::from_secs(15);
 /// Tries without their effect that are borne for every counted run that is asked for: where within the
 /// storm a fault strikes is chance, and what it catches there too.
 const UNCOUNTED_MAX_EACH: u32 = 2;
+/// How the error begins of a verdict that found a promise broken, and of no run that merely did not come off.
+pub(super) const BROKEN: &str = "broken: ";
 
 /// What became of a fault's runs.
 pub(super) struct Told {
@@ -32,13 +35,27 @@ pub(super) struct Told {
 enum Not {
     /// It kept its promises, but its effect was not to be seen: it proves nothing, and is done again.
     Counted(String),
-    /// A promise was broken, or the run itself did not come off.
-    Kept(String),
+    /// It broke a promise: what was seen of it, and which one.
+    Kept(Box<Evidence>, String),
+    /// The run itself did not come off.
+    Played(String),
+}
+
+impl Not {
+    /// Of a run that ended with this error.
+    fn of(scene: &Scene<'_>, played: &Played, why: String) -> Self {
+        if !why.starts_with(BROKEN) {
+            return Self::Played(why);
+        }
+        // Who does not answer any more tells nothing, and the promise is broken all the same.
+        let now = Counters::read(scene).unwrap_or_else(|_| played.before.clone());
+        Self::Kept(Box::new(Evidence::of(scene, played, &now)), why)
+    }
 }
 
 impl From<String> for Not {
     fn from(why: String) -> Self {
-        Self::Kept(why)
+        Self::Played(why)
     }
 }
 
@@ -52,34 +69,45 @@ pub(super) fn all(fault: &Fault, options: &Options) -> Told {
     let mut failure = None;
     while counted + failures < runs && uncounted <= runs * UNCOUNTED_MAX_EACH {
         n += 1;
-        match one(fault, &mut stack, seed.wrapping_add(n)) {
+        let ended = one(fault, &mut stack, seed.wrapping_add(n));
+        match &ended {
             Ok(evidence) => {
                 println!("   run {n} kept every promise: {}", evidence.text());
-                if options.write
-                    && let Err(why) = document::write(fault, seed.wrapping_add(n), &evidence)
-                {
-                    failure.get_or_insert(why);
-                }
-                seen.push(evidence);
                 counted += 1;
             }
             Err(Not::Counted(why)) => {
                 println!("   run {n} does not count: {why}");
                 uncounted += 1;
             }
-            Err(Not::Kept(why)) => {
+            Err(Not::Kept(_, why) | Not::Played(why)) => {
                 println!("   run {n} FAILED: {why}");
                 failures += 1;
-                failure.get_or_insert(why);
+                failure.get_or_insert(why.clone());
                 keep(fault, n, stack.take());
             }
         }
+        let Some(run) = on_record(ended) else { continue };
+        if options.write
+            && let Err(why) = document::write(fault, seed.wrapping_add(n), &run)
+        {
+            failure.get_or_insert(why);
+        }
+        seen.push(run);
     }
     if failures == 0 && counted < runs {
         failure = Some(format!("{uncounted} runs did not show their effect"));
     }
     let without = if uncounted == 0 { String::new() } else { format!("; {uncounted} more showed no effect") };
     Told { failure, measured: document::measured(&seen) + &without }
+}
+
+/// What belongs on record: also a run that broke a promise, but none that did not come off.
+fn on_record(ended: Result<Evidence, Not>) -> Option<Counted> {
+    match ended {
+        Ok(seen) => Some(Counted { seen, broken: None, is_older: false }),
+        Err(Not::Kept(seen, why)) => Some(Counted { seen: *seen, broken: Some(why), is_older: false }),
+        Err(Not::Counted(_) | Not::Played(_)) => None,
+    }
 }
 
 /// Leaves the logs of a failed run where they can be read.
@@ -110,18 +138,24 @@ fn one(fault: &Fault, stack: &mut Option<Stack>, seed: u32) -> Result<Evidence, 
     let mut storm = scene.storm(&loadtest, fault, seed, &result)?;
     scene.risen(&mut storm)?;
     let (before, broken_before) = (Counters::read_patiently(&scene)?, scene.broken_so_far());
-    scene.count_in_flight();
+    scene.count_connections();
     let watch = Watch::begin(&journal);
-    (fault.inject)(&mut scene)?;
+    let injected = (fault.inject)(&mut scene);
     let mended = scene.mended(fault);
+    if let Err(why) = injected {
+        // The storm is cut off: it has told nothing yet.
+        let played = Played { before, broken_before, mended, pause: watch.end(), told: Value::Null };
+        return Err(Not::of(&scene, &played, why));
+    }
     let status = storm.wait()?;
     let pause = watch.end();
     if !status.success() {
-        return Err(Not::Kept(format!("the storm ended with {status}")));
+        return Err(Not::Played(format!("the storm ended with {status}")));
     }
     scene.stack.ready()?;
     let played = Played { before, broken_before, mended, pause, told: json(&result)? };
-    verdict(&loadtest, fault, &scene, &journal, &home.path().join("verdict.json"))?;
+    verdict(&loadtest, fault, &scene, &journal, &home.path().join("verdict.json"))
+        .map_err(|why| Not::of(&scene, &played, why))?;
     judged(fault, &scene, &played)
 }
 
@@ -149,16 +183,17 @@ fn judged(fault: &Fault, scene: &Scene<'_>, played: &Played) -> Result<Evidence,
 
 /// Whether the pause was as short as promised, and selling went on after the fault had been mended.
 fn kept(fault: &Fault, evidence: &Evidence, mended: &Mended) -> Result<(), Not> {
+    let broken = |why: String| Err(Not::Kept(Box::new(*evidence), why));
     if let Some(most) = fault.pause_ms_max
         && evidence.pause.as_millis() > u128::from(most)
     {
-        return Err(Not::Kept(format!("no 202 for longer than {most} ms: {}", evidence.text())));
+        return broken(format!("no 202 for longer than {most} ms: {}", evidence.text()));
     }
     if !fault.goes_on || evidence.sold_after() >= f64::from(SOLD_SINCE_LINES_MIN) {
         return Ok(());
     }
     match mended.in_time {
-        true => Err(Not::Kept(format!("nothing was sold after it was mended: {}", evidence.text()))),
+        true => broken(format!("nothing was sold after it was mended: {}", evidence.text())),
         false => Err(Not::Counted("it was mended when the storm was over".into())),
     }
 }
@@ -179,7 +214,7 @@ fn verdict(loadtest: &Path, fault: &Fault, scene: &Scene<'_>, journal: &Path, re
         none if none.is_empty() => {
             format!("no verdict: {}", String::from_utf8_lossy(&output.stderr).trim())
         }
-        broken => format!("broken: {broken}"),
+        broken => format!("{BROKEN}{broken}"),
     })
 }
 
@@ -193,7 +228,8 @@ pub(super) fn broken_promises(result: &Path) -> String {
     broken.collect::<Vec<_>>().join("; ")
 }
 
-fn json(file: &Path) -> Outcome<Value> {
+/// What this file holds.
+pub(super) fn json(file: &Path) -> Outcome<Value> {
     let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
     serde_json::from_str(&text).map_err(|e| format!("{}: {e}", file.display()))
 }
@@ -213,8 +249,8 @@ mod tests {
         let sold = quiet.with(Effect::SoldAfter, f64::from(SOLD_SINCE_LINES_MIN));
         assert!(kept(fault, &sold, &in_time).is_ok());
         let long = Evidence { pause: Duration::from_secs(30), ..sold };
-        assert!(matches!(kept(fault, &long, &in_time), Err(Not::Kept(_))));
-        assert!(matches!(kept(fault, &quiet, &in_time), Err(Not::Kept(_))), "nothing was sold");
+        assert!(matches!(kept(fault, &long, &in_time), Err(Not::Kept(..))));
+        assert!(matches!(kept(fault, &quiet, &in_time), Err(Not::Kept(..))), "nothing was sold");
         assert!(matches!(kept(fault, &quiet, &too_late), Err(Not::Counted(_))), "nobody was there to buy");
         let ends = catalogue::all().find(|f| !f.goes_on && f.pause_ms_max == Some(5_000)).unwrap();
         assert!(kept(ends, &quiet, &in_time).is_ok(), "its storm may end before it is mended");

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::Fault;
+use super::evidence::Effect;
 use crate::process::{Owned, leashed};
 use crate::proxy::Proxy;
 use crate::run::{Outcome, pause, wait_for};
@@ -36,7 +37,10 @@ const FOOT: &[u8] = br#"{"demand""#;
 pub(crate) struct Scene<'a> {
     pub(crate) stack: &'a mut Stack,
     pub(super) sale: String,
-    pub(super) in_flight: usize,
+    /// Connections of buyers when the fault struck.
+    pub(super) connections: usize,
+    /// What the fault itself has seen of its effects.
+    noted: Vec<(Effect, f64)>,
     journal: PathBuf,
     /// Since when it has been selling.
     selling: Option<Instant>,
@@ -57,7 +61,7 @@ impl<'a> Scene<'a> {
     pub(super) fn new(stack: &'a mut Stack, journal: &Path, seed: u32) -> Self {
         let random = u64::from(seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let (sale, journal) = (String::new(), journal.to_path_buf());
-        Self { stack, sale, in_flight: 0, journal, selling: None, random }
+        Self { stack, sale, connections: 0, noted: Vec::new(), journal, selling: None, random }
     }
 
     /// A number below `n`, decided by the seed (xorshift64*).
@@ -141,9 +145,21 @@ impl<'a> Scene<'a> {
         ledger["epoch"].as_u64().ok_or_else(|| format!("the ledger tells no epoch: {ledger}"))
     }
 
-    /// Notes how many requests are under way now.
-    pub(super) fn count_in_flight(&mut self) {
-        self.in_flight = self.stack.connections();
+    /// Counts the buyers' connections of this moment.
+    pub(super) fn count_connections(&mut self) {
+        self.connections = self.stack.connections();
+    }
+
+    /// Notes so much more of an effect, seen by the fault itself.
+    pub(super) fn note(&mut self, effect: Effect, amount: f64) {
+        self.noted.push((effect, amount));
+    }
+
+    /// What was noted of this effect.
+    pub(super) fn noted(&self, effect: Effect) -> f64 {
+        let its = self.noted.iter().filter(|(of, _)| *of == effect);
+        // The sum of nothing is -0.
+        its.map(|(_, amount)| amount).sum::<f64>() + 0.0
     }
 
     /// How far the storm is, now that this fault has been mended.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::evidence::Effect;
+use super::messages::Ear;
 use super::payments::Races;
 use super::scene::Scene;
 use crate::process::Signal;
@@ -48,12 +50,16 @@ pub(super) fn order_killed(scene: &mut Scene<'_>) -> Outcome {
     kill_first(scene, Role::Order)
 }
 
-/// Again and again: some of these deaths fall between an event's publish and its mark.
+/// Again and again: some of these deaths fall between an event's publish and its mark. Its event is then told again.
 pub(super) fn order_killed_repeatedly(scene: &mut Scene<'_>) -> Outcome {
+    let (mut ear, mut again) = (Ear::new(&scene.stack.engines.rabbitmq)?, 0);
     for _ in 0..5 {
         kill_first(scene, Role::Order)?;
         pause(Duration::from_millis(300 + scene.below(500)));
+        again += ear.hear_again(&scene.stack.engines.rabbitmq)?;
     }
+    ear.end(&scene.stack.engines.rabbitmq);
+    scene.note(Effect::ToldAgain, again.into());
     Ok(())
 }
 
@@ -74,7 +80,7 @@ pub(super) fn inventory_paused(scene: &mut Scene<'_>) -> Outcome {
     let races = Races::begin(scene, &[])?;
     races.opened(scene)?;
     pause_first(scene, Role::Inventory, Duration::from_secs(60))?;
-    races.end()
+    races.end().map(|_| ())
 }
 
 /// One of two of each, all at the same moment; the others carry on alone for a while.

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::doubts::Doubts;
 use super::fate::{Pending, Reply};
 use super::link::{Link, Live, State};
 use super::options::RabbitOptions;
@@ -63,6 +64,7 @@ impl Publisher {
             window: options.confirm_window.max(1),
             wait: options.publish_wait,
             closing,
+            doubts: Doubts::default(),
             early: None,
         };
         (Self { requests, wait: options.publish_wait }, tokio::spawn(task.run()))
@@ -105,6 +107,8 @@ struct Task {
     window: usize,
     wait: Duration,
     closing: CancellationToken,
+    /// Outlive the channels that are opened for their sake.
+    doubts: Doubts,
     /// Came at the very moment of a connection; the first to be published on it.
     early: Option<Request>,
 }

@@ -4,11 +4,16 @@ mod buyer;
 mod stage;
 
 use contract::Code;
-use contract::api::{AdminOrder, AdminSale, Audit, Gate, Ledger, Mailbox, OrderList, Restock};
+use contract::api::{
+    AdminOrder, AdminSale, Audit, Gate, IDEMPOTENCY_KEY_HEADER, Ledger, Mailbox, OrderList, Restock,
+    WEBHOOK_PATH, WEBHOOK_SIGNATURE_HEADER,
+};
 use domain::{Clock, OrderStatus};
 use hyper::Method;
-use serde_json::json;
+use hyper::header::{HeaderMap, HeaderValue};
+use serde_json::{Value, json};
 use service_kit::SystemClock;
+use service_kit::http::HttpClient;
 
 use stage::{Stage, settings};
 
@@ -129,6 +134,71 @@ async fn a_new_sale_brings_its_rules() {
     assert_eq!(ada.buy(&made.buy, 1).await, Err("waiting_room".into()));
     let refused = stage.admin.call::<_, AdminSale>(Method::POST, "/admin/v1/sales", &sale("nobody", 0)).await;
     assert_eq!(refused.err().and_then(|e| e.code()), Some(Code::InvalidSale), "nobody could pass");
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_who_contradict_what_is_there_are_told_so_by_name() {
+    let stage = Stage::start().await;
+    let buy = stage.sale("taken", 2, 600).await;
+    let refused = async |path: &str, headers: HeaderMap, body: Value| {
+        let reply = stage.admin.send(Method::POST, path, headers, body.to_string().into()).await;
+        stage::refusal(&reply.expect("an answer"))
+    };
+    let now = SystemClock.now().0;
+    let terms = |id: &str, title: &str| {
+        json!({"id": id, "title": title, "price_cents": 7, "currency": "EUR", "stock": 9, "per_user_limit": 1,
+            "opens_at": now - 1_000, "ends_at": now + 600_000, "pay_within_s": 60})
+    };
+    let sales = "/admin/v1/sales";
+    assert_eq!(refused(sales, stage::json_headers(), terms("taken", "A lamp")).await, "409 conflict");
+    assert_eq!(refused(sales, stage::json_headers(), terms("new", "A\u{0}lamp")).await, "422 invalid_sale");
+
+    let restock = "/admin/v1/sales/taken/restock";
+    let mut keyed = stage::json_headers();
+    keyed.insert(IDEMPOTENCY_KEY_HEADER, HeaderValue::from_static("one-more"));
+    let once = stage.admin.send(Method::POST, restock, keyed.clone(), r#"{"quantity":1}"#.into()).await;
+    assert_eq!(once.unwrap().status, 200);
+    assert_eq!(
+        refused(restock, keyed, json!({"quantity": 2})).await,
+        "409 conflict",
+        "the key of another body"
+    );
+    let nothing = refused(restock, stage::json_headers(), json!({"quantity": 0})).await;
+    assert_eq!(nothing, "422 invalid_quantity");
+    let sale: AdminSale = stage.get("/admin/v1/sales/taken").await;
+    assert_eq!((sale.sale.stock, sale.sale.price_cents), (3, 1_000), "what was refused changed nothing");
+
+    let ann = stage.buyer("ann").await;
+    let order = ann.buy(&buy, 1).await.expect("a unit");
+    stage.until("committed", async || ann.status(order).await == OrderStatus::PendingPayment).await;
+    let unpaid = refused(&format!("/admin/v1/orders/{order}/refund"), stage::json_headers(), json!({})).await;
+    assert_eq!(unpaid, "409 not_refundable");
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_somebody_else_signed_pays_nothing() {
+    let stage = Stage::start().await;
+    let buy = stage.sale("forged", 1, 600).await;
+    let ann = stage.buyer("ann").await;
+    let order = ann.buy(&buy, 1).await.expect("the only unit");
+    stage.until("committed", async || ann.status(order).await == OrderStatus::PendingPayment).await;
+    let told = json!({"event_id": "e-1", "type": "payment.succeeded", "reference": "r-1",
+        "order_id": order.to_string(), "amount_cents": 1_000, "currency": "EUR"});
+    let anybody = HttpClient::new(&format!("http://{}", stage.public()), None);
+    let forged = format!("t={},v1={}", SystemClock.now().0 / 1_000, "00".repeat(32));
+    // The right form at the right time, no known form, and none at all.
+    for signature in [Some(forged.as_str()), Some("v1=00"), None] {
+        let mut headers = stage::json_headers();
+        if let Some(signature) = signature {
+            headers.insert(WEBHOOK_SIGNATURE_HEADER, signature.parse().expect("a header's value"));
+        }
+        let reply = anybody.send(Method::POST, WEBHOOK_PATH, headers, told.to_string().into()).await;
+        assert_eq!(stage::refusal(&reply.expect("an answer")), "401 bad_signature", "{signature:?}");
+    }
+    let seen: AdminOrder = stage.get(&format!("/admin/v1/orders/{order}")).await;
+    assert_eq!((seen.order.status, seen.payments.len()), (OrderStatus::PendingPayment, 0));
     stage.stop().await;
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use contract::Problem;
 use contract::api::{AdminSale, Ledger, NewSale};
 use domain::Clock;
 use hyper::Method;
@@ -11,7 +12,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use seckill::Running;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use service_kit::http::HttpClient;
+use service_kit::http::{HttpClient, Reply};
 use service_kit::{Secret, Settings, SystemClock};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,7 @@ pub(crate) fn settings(folder: &Path) -> Settings {
         ("SECKILL_WEBHOOK_SECRET", "a-secret-for-webhooks"),
         ("SECKILL_DEMO", "true"),
         ("SECKILL_BUYER_LIMIT", "off"),
+        ("SECKILL_BROWSE_LIMIT", "off"),
         ("SECKILL_ADDRESS_LIMIT", "off"),
         ("SECKILL_EXPIRE_EVERY_MS", "50"),
         ("SECKILL_LOG", "error"),
@@ -58,6 +60,14 @@ pub(crate) fn settings(folder: &Path) -> Settings {
 /// Headers of a JSON request.
 pub(crate) fn json_headers() -> HeaderMap {
     HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))])
+}
+
+/// What a request was refused with: `409 conflict`.
+pub(crate) fn refusal(reply: &Reply) -> String {
+    let problem: Problem = serde_json::from_slice(&reply.body)
+        .unwrap_or_else(|e| panic!("{} without a problem: {e}: {:?}", reply.status, reply.body));
+    assert_eq!(problem.status, reply.status.as_u16(), "{problem:?}");
+    format!("{} {}", problem.status, problem.code)
 }
 
 impl Stage {

@@ -2,6 +2,7 @@
 
 mod places;
 mod rows;
+mod speech;
 mod watch;
 
 use std::convert::Infallible;
@@ -38,6 +39,11 @@ const CONNECTIONS_MAX: usize = 4_096;
 const PING_EVERY_S: u64 = 20;
 /// Concurrent streams of an HTTP/2 connection at most.
 const STREAMS_MAX: u32 = 64;
+/// Bytes of a body that an HTTP/2 client may send ahead of its being read: twice the longest there is. hyper's own
+/// default is a mebibyte, which a connection could make the server keep.
+const STREAM_WINDOW_BYTES: u32 = 32 * 1024;
+/// The same of all bodies of a connection.
+const CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
 /// HTTP/2 streams a peer may reset before they were answered, before the connection is cut.
 const RESET_STREAMS_MAX: usize = 32;
 /// How long a client may do nothing unless its listener says otherwise, in milliseconds.
@@ -177,6 +183,8 @@ fn builder(limits: ServerLimits) -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
         .max_header_list_size(HEADER_BYTES_MAX)
         .keep_alive_interval(Duration::from_secs(PING_EVERY_S))

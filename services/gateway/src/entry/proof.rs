@@ -1,6 +1,5 @@
 //! Proof of work and captcha: a challenge, bound to its buyer, its sale and this gateway, good once.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
@@ -17,15 +16,14 @@ use service_kit::http::ApiError;
 use sha2::{Digest, Sha256};
 
 use super::Captcha;
-use crate::purchase::{Answer, Caller, Refusal};
+use crate::purchase::{Answer, Caller};
 use crate::sale::Sale;
 
 /// How long a challenge may be worked on.
 const CHALLENGE_MS: i64 = 120_000;
-/// A clock that went back by less was read out of turn, in milliseconds.
-const SET_BACK_MS_MIN: i64 = 10_000;
-/// Challenges answered within that time that are remembered, at most; beyond it no more are taken.
-const SPENT_MAX: usize = 500_000;
+/// Challenges that are remembered, of all sales together: the last ones given, with a bit for each, so 8 MiB at most. An
+/// older one counts as ended. It ends early only where more than 559,000 a second are given all its two minutes long.
+const CHALLENGES_MAX: usize = 1 << 26;
 /// Ticket requests per second of one sale that a proof's bits are meant for; every doubling adds one.
 const CALM_PER_S: u32 = 500;
 /// Bits the crowd adds at most.
@@ -33,9 +31,13 @@ const EXTRA_BITS_MAX: u8 = 6;
 /// Longest solution in bytes.
 const SOLUTION_LEN_MAX: usize = 32;
 
-const NONCE_LEN: usize = 16;
-const MAC_LEN: usize = 32;
-const CHALLENGE_LEN: usize = NONCE_LEN + 8 + 1 + MAC_LEN;
+const SALT_LEN: usize = 8;
+/// Where a challenge says when it ends: behind its salt and its veiled serial number.
+const ENDS_AT: usize = SALT_LEN + 8;
+/// Where it says how many bits it wants.
+const BITS_AT: usize = ENDS_AT + 8;
+const MAC_AT: usize = BITS_AT + 1;
+const CHALLENGE_LEN: usize = MAC_AT + 32;
 
 /// How many ask a sale for tickets.
 #[derive(Default)]
@@ -64,7 +66,7 @@ fn bits_for(base: u8, per_s: u32) -> u8 {
     (base + extra).min(PROOF_BITS_MAX)
 }
 
-/// Asks for proofs, and judges them. Keeps of a challenge only that it was answered.
+/// Asks for proofs, and judges them. Keeps of a challenge only whether it was answered.
 pub(crate) struct Proofs {
     /// Drawn when the process starts: what it signed, only it believes, so that one answer counts once.
     key: Hmac<Sha256>,
@@ -85,44 +87,61 @@ pub(super) struct Asker<'a> {
 
 /// A proof that holds, and is not spent yet.
 pub(crate) struct Solved {
-    nonce: [u8; NONCE_LEN],
+    serial: u64,
     /// The crowd at that moment.
     per_s: u32,
 }
 
-/// Challenges answered, in two generations: the older one has ended when the younger becomes old.
-#[derive(Default)]
+/// Which of the last challenges were answered, whoever answered them and whenever: there is a bit for each that was
+/// given, so that answering many shuts nobody out, and no clock is asked.
 struct Spent {
-    young: HashSet<[u8; NONCE_LEN]>,
-    old: HashSet<[u8; NONCE_LEN]>,
-    since_ms: i64,
+    /// The last challenge has taken the place of one that is too old now.
+    words: Vec<u64>,
+    /// The serial number of the next one.
+    next: u64,
 }
 
 impl Spent {
-    /// Whether this challenge was answered before.
-    fn knows(&self, nonce: &[u8; NONCE_LEN]) -> bool {
-        self.old.contains(nonce) || self.young.contains(nonce)
+    /// Remembers so many challenges, a multiple of 64. The system gives the memory when it is first written to.
+    fn of(challenges: usize) -> Self {
+        Self { words: vec![0; challenges / 64], next: 0 }
     }
 
-    /// Whether this is the nonce's first time; `None` when no more can be remembered.
-    fn first(&mut self, nonce: [u8; NONCE_LEN], now: UnixMillis) -> Option<bool> {
-        // A clock set back must not keep generations for ever; somebody who read it a moment before another turned
-        // the generations has not set it back.
-        let since = now.0 - self.since_ms;
-        if !(-SET_BACK_MS_MIN..CHALLENGE_MS).contains(&since) {
-            let is_old_news = since >= 2 * CHALLENGE_MS;
-            let before = std::mem::take(&mut self.young);
-            self.old = if is_old_news { HashSet::new() } else { before };
-            self.since_ms = now.0;
+    /// How many challenges are remembered.
+    fn window(&self) -> u64 {
+        self.words.len() as u64 * 64
+    }
+
+    /// A challenge's word, and its bit there.
+    fn place(&self, serial: u64) -> (usize, u64) {
+        let word = usize::try_from(serial % self.window() / 64).expect("it is one of the words");
+        (word, 1_u64 << (serial % 64))
+    }
+
+    /// The serial number of a new challenge.
+    fn give(&mut self) -> u64 {
+        let serial = self.next;
+        self.next += 1;
+        let (word, bit) = self.place(serial);
+        self.words[word] &= !bit;
+        serial
+    }
+
+    /// Whether this challenge was answered before, or is so old that nobody knows.
+    fn knows(&self, serial: u64) -> bool {
+        let (word, bit) = self.place(serial);
+        let is_forgotten = self.next > serial.saturating_add(self.window());
+        is_forgotten || self.words[word] & bit != 0
+    }
+
+    /// Spends this challenge: whether it was not spent before.
+    fn first(&mut self, serial: u64) -> bool {
+        if self.knows(serial) {
+            return false;
         }
-        if self.young.len() >= SPENT_MAX {
-            return None;
-        }
-        if self.knows(&nonce) {
-            return Some(false);
-        }
-        self.young.insert(nonce);
-        Some(true)
+        let (word, bit) = self.place(serial);
+        self.words[word] |= bit;
+        true
     }
 }
 
@@ -137,7 +156,7 @@ impl Proofs {
         getrandom::fill(&mut key).expect("the system has randomness");
         Self {
             key: Hmac::new_from_slice(&key).expect("HMAC takes keys of any length"),
-            spent: Mutex::default(),
+            spent: Mutex::new(Spent::of(CHALLENGES_MAX)),
             captcha,
             asked: counter!("gateway_proofs_total", "outcome" => "asked"),
             passed: counter!("gateway_proofs_total", "outcome" => "passed"),
@@ -151,27 +170,24 @@ impl Proofs {
     /// 403 with a challenge.
     pub(super) async fn judge(&self, asker: &Asker<'_>, proof: Option<&Proof>) -> Result<Solved, Answer> {
         let per_s = asker.sale.crowd.grows(asker.now);
-        let nonce = match proof {
+        let serial = match proof {
             Some(proof) => self.is_solved(asker, proof).await,
             None => None,
         };
-        nonce.map(|nonce| Solved { nonce, per_s }).ok_or_else(|| self.wanted(asker, per_s))
+        serial.map(|serial| Solved { serial, per_s }).ok_or_else(|| self.wanted(asker, per_s))
     }
 
     /// Spends a proof. Of two who bring the same at once, one does.
     ///
     /// # Errors
-    /// 403 with a challenge for the other one; 503 when no more can be remembered.
+    /// 403 with a challenge for the other one.
     pub(super) fn spend(&self, asker: &Asker<'_>, solved: Solved) -> Result<(), Answer> {
-        let is_first = self.spent.lock().first(solved.nonce, asker.now);
-        match is_first {
-            Some(true) => {
-                self.passed.increment(1);
-                Ok(())
-            }
-            Some(false) => Err(self.wanted(asker, solved.per_s)),
-            None => Err(Refusal::new(Code::Overloaded).into()),
+        let is_first = self.spent.lock().first(solved.serial);
+        if !is_first {
+            return Err(self.wanted(asker, solved.per_s));
         }
+        self.passed.increment(1);
+        Ok(())
     }
 
     /// The refusal that asks for a proof.
@@ -193,50 +209,63 @@ impl Proofs {
         per_s: u32,
         now: UnixMillis,
     ) -> Result<ProofWanted, getrandom::Error> {
-        let mut challenge = [0; CHALLENGE_LEN];
-        getrandom::fill(&mut challenge[..NONCE_LEN])?;
+        let mut salt = [0; SALT_LEN];
+        getrandom::fill(&mut salt)?;
+        let serial = self.spent.lock().give() ^ self.veil(&salt);
         let bits = rules.proof_bits.map_or(0, |base| bits_for(base, per_s));
-        challenge[NONCE_LEN..NONCE_LEN + 8].copy_from_slice(&now.plus(CHALLENGE_MS).0.to_be_bytes());
-        challenge[NONCE_LEN + 8] = bits;
-        let mac = self.mac(slot, buyer, &challenge[..CHALLENGE_LEN - MAC_LEN]).finalize().into_bytes();
-        challenge[CHALLENGE_LEN - MAC_LEN..].copy_from_slice(&mac);
+        let mut challenge = [0; CHALLENGE_LEN];
+        challenge[..SALT_LEN].copy_from_slice(&salt);
+        challenge[SALT_LEN..ENDS_AT].copy_from_slice(&serial.to_be_bytes());
+        challenge[ENDS_AT..BITS_AT].copy_from_slice(&now.plus(CHALLENGE_MS).0.to_be_bytes());
+        challenge[BITS_AT] = bits;
+        let mac = self.mac(slot, buyer, &challenge[..MAC_AT]).finalize().into_bytes();
+        challenge[MAC_AT..].copy_from_slice(&mac);
         let image = rules.captcha.then(|| self.captcha.question(&self.secret(&challenge)));
         Ok(ProofWanted { challenge: URL_SAFE_NO_PAD.encode(challenge), bits, captcha: image })
     }
 
-    /// The nonce of the challenge, if it is genuine, in time, this buyer's and this sale's, solved, and not spent: one
+    /// The challenge's serial number, if it is genuine, in time, this buyer's and this sale's, solved, and not spent: one
     /// that is must not count against the sale's limit.
-    async fn is_solved(&self, asker: &Asker<'_>, proof: &Proof) -> Option<[u8; NONCE_LEN]> {
+    async fn is_solved(&self, asker: &Asker<'_>, proof: &Proof) -> Option<u64> {
         let &Asker { sale, rules, buyer, now, .. } = asker;
         let mut challenge = [0; CHALLENGE_LEN];
         let len = URL_SAFE_NO_PAD.decode_slice(&proof.challenge, &mut challenge).ok()?;
-        let (signed, mac) = challenge.split_at(CHALLENGE_LEN - MAC_LEN);
+        let (signed, mac) = challenge.split_at(MAC_AT);
         if len != CHALLENGE_LEN || self.mac(sale.slot, buyer, signed).verify_slice(mac).is_err() {
             return None;
         }
-        let (nonce, rest) = signed.split_first_chunk::<NONCE_LEN>()?;
+        let (salt, rest) = signed.split_first_chunk::<SALT_LEN>()?;
+        let (veiled, rest) = rest.split_first_chunk::<8>()?;
         let (ends, bits) = rest.split_first_chunk::<8>()?;
         let is_in_time = now.0 < i64::from_be_bytes(*ends);
         if !is_in_time || !is_work(&proof.challenge, &proof.solution, *bits.first()?) {
             return None;
         }
-        if self.spent.lock().knows(nonce) {
+        let serial = u64::from_be_bytes(*veiled) ^ self.veil(salt);
+        if self.spent.lock().knows(serial) {
             return None;
         }
         let answer = proof.captcha.as_deref().unwrap_or_default();
         let is_right = !rules.captcha || self.captcha.is_answer(&self.secret(&challenge), answer).await;
         if !is_right {
             // A wrong answer spends the challenge: guessing costs a new image each time.
-            self.spent.lock().first(*nonce, now);
+            self.spent.lock().first(serial);
             return None;
         }
-        Some(*nonce)
+        Some(serial)
     }
 
     fn mac(&self, slot: u32, buyer: &BuyerId, signed: &[u8]) -> Hmac<Sha256> {
         let mac = self.key.clone().chain_update(b"challenge").chain_update(slot.to_be_bytes());
         // The signed part has one length, so the buyer's name cannot flow into it.
         mac.chain_update(signed).chain_update(buyer.as_str())
+    }
+
+    /// What a serial number is hidden under: it would tell everybody how many ask.
+    fn veil(&self, salt: &[u8; SALT_LEN]) -> u64 {
+        let veil: [u8; 32] =
+            self.key.clone().chain_update(b"serial").chain_update(salt).finalize().into_bytes().into();
+        u64::from_be_bytes(std::array::from_fn(|n| veil[n]))
     }
 
     /// What a challenge's captcha is made of.
@@ -271,19 +300,40 @@ mod tests {
     }
 
     #[test]
-    fn a_challenge_counts_once_and_memory_is_bounded_by_time() {
-        let mut spent = Spent::default();
-        let (now, nonce) = (UnixMillis(1_790_000_000_000), [7; NONCE_LEN]);
-        assert_eq!(spent.first(nonce, now), Some(true));
-        for later in [0, CHALLENGE_MS / 2, CHALLENGE_MS - 1, CHALLENGE_MS] {
-            assert_eq!(spent.first(nonce, now.plus(later)), Some(false), "{later}");
+    fn a_challenge_counts_once_and_spending_many_shuts_nobody_out() {
+        let mut spent = Spent::of(128);
+        for _ in 0..1000 {
+            let serial = spent.give();
+            assert!(!spent.knows(serial), "its place is free, though every one before it was spent");
+            assert!(spent.first(serial));
+            assert!(spent.knows(serial) && !spent.first(serial));
         }
-        // Read before the generations turned, and here after it: they do not turn again.
-        let (turned, other) = (now.plus(CHALLENGE_MS), [9; NONCE_LEN]);
-        assert_eq!(spent.first(other, turned.plus(-1)), Some(true));
-        assert_eq!(spent.first(nonce, turned), Some(false));
-        // By now the challenge itself has ended.
-        spent.first([8; NONCE_LEN], now.plus(3 * CHALLENGE_MS));
-        assert!(spent.old.is_empty() && spent.young.len() == 1);
+        assert_eq!(spent.words.len(), 2);
+    }
+
+    #[test]
+    fn a_challenge_too_old_to_be_remembered_is_not_taken() {
+        let mut spent = Spent::of(128);
+        let (answered, open) = (spent.give(), spent.give());
+        assert!(spent.first(answered));
+        (2..128).for_each(|n| assert_eq!(spent.give(), n));
+        assert!(spent.knows(answered) && !spent.knows(open), "so many are remembered");
+        let newer = spent.give();
+        assert!(spent.knows(answered) && !spent.knows(open) && !spent.knows(newer));
+        spent.give();
+        assert!(!spent.first(answered) && !spent.first(open) && !spent.knows(newer));
+    }
+
+    #[test]
+    fn a_challenge_does_not_tell_how_many_there_were() {
+        let proofs = Proofs::new(Arc::new(crate::Digits));
+        let (rules, buyer): (_, BuyerId) = (SaleRules::default(), "alice".parse().unwrap());
+        let serials = [(); 2].map(|()| {
+            let wanted = proofs.challenge(1, &rules, &buyer, 1, UnixMillis(0)).unwrap();
+            let bytes = URL_SAFE_NO_PAD.decode(wanted.challenge).unwrap();
+            u64::from_be_bytes(std::array::from_fn(|n| bytes[SALT_LEN + n]))
+        });
+        assert_eq!(proofs.spent.lock().next, 2);
+        assert!(serials[0].abs_diff(serials[1]) > 1000, "{serials:?}");
     }
 }

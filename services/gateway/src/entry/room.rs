@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use contract::Code;
 use contract::rules::RoomRules;
-use domain::{BuyerId, UnixMillis};
+use domain::{BuyerId, SaleId, UnixMillis};
 use hmac::{Hmac, KeyInit, Mac};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
@@ -20,10 +20,15 @@ use crate::gateway::Gateway;
 use crate::limits::buyer_key;
 use crate::purchase::Refusal;
 use crate::sale::Sale;
-use crate::tickets::{Kind, seal, unseal};
+use crate::tickets::{Kind, TicketKeys, seal, unseal};
 
 /// How long somebody may be away before the place is given up.
 const AWAY_MS_MAX: i64 = 30_000;
+/// How old a signed place may be: whoever does not renew theirs for so long was not here.
+const PLACE_MS_MAX: i64 = 2 * AWAY_MS_MAX;
+/// How old the place of somebody who listens may get before a new one is told. Soon enough for a gateway that ends then
+/// to leave them most of the time that theirs is good.
+pub(crate) const RENEW_MS: i64 = AWAY_MS_MAX / 2;
 /// How long a pass is good, and its holder remembered.
 const PASS_MS: i64 = 120_000;
 /// When somebody who found a room full may ask again, in seconds.
@@ -43,6 +48,8 @@ pub(crate) struct Turn {
 struct Waiting {
     seen: UnixMillis,
     streams: u32,
+    /// Rung when this one is let in: there is one while anybody listens.
+    bell: Option<Arc<Notify>>,
     /// Unknown until it is counted.
     position: Option<u32>,
 }
@@ -62,7 +69,7 @@ struct Line {
 #[derive(Default)]
 pub(crate) struct Room {
     line: Mutex<Line>,
-    /// Rung when anybody's place may have changed.
+    /// Rung every second, and when there is news for all. Who is let in is told by a bell of their own.
     pub(crate) bell: Arc<Notify>,
 }
 
@@ -100,22 +107,40 @@ impl Turn {
         Self { is_late: has_opened, order, buyer: buyer_key(buyer) }
     }
 
-    /// The signed place: what another gateway, or this one after a restart, needs to give it back.
+    /// The signed place, as of now: what another gateway, or this one after a restart, needs to give it back.
+    ///
+    /// Of somebody who takes part in the draw it says no more than that: who could read a lot before the opening could
+    /// come under other names until one has a good lot.
     #[must_use]
-    pub(crate) fn place(self, gateway: &Gateway, sale: &Sale, buyer: &BuyerId) -> String {
-        let order = self.order.to_be_bytes();
-        let fields: [&[u8]; 4] =
-            [sale.id.as_str().as_bytes(), buyer.as_str().as_bytes(), &[u8::from(self.is_late)], &order];
-        seal(&gateway.ticket_keys, Kind::Place, &fields)
+    pub(crate) fn place(self, keys: &TicketKeys, sale: &SaleId, buyer: &BuyerId, now: UnixMillis) -> String {
+        let (renewed, order) = (now.0.to_be_bytes(), self.order.to_be_bytes());
+        let arrived: &[u8] = if self.is_late { &order } else { &[] };
+        let fields: [&[u8]; 4] = [sale.as_str().as_bytes(), buyer.as_str().as_bytes(), &renewed, arrived];
+        seal(keys, Kind::Place, &fields)
     }
 
-    /// The turn that a place says, if it is genuine, this sale's and this buyer's.
+    /// The turn that a place says, if it is genuine, this sale's and this buyer's, and young enough. `slug` is the sale's.
     #[must_use]
-    pub(crate) fn of_place(gateway: &Gateway, sale: &Sale, buyer: &BuyerId, place: &str) -> Option<Self> {
-        let [of_sale, of_buyer, is_late, order] = unseal(&gateway.ticket_keys, Kind::Place, place)?;
-        let is_theirs = of_sale == sale.id.as_str().as_bytes() && of_buyer == buyer.as_str().as_bytes();
-        let order = u64::from_be_bytes(order.as_slice().try_into().ok()?);
-        is_theirs.then_some(Self { is_late: is_late == [1], order, buyer: buyer_key(buyer) })
+    pub(crate) fn of_place(
+        keys: &TicketKeys,
+        (sale, slug): (&SaleId, &str),
+        buyer: &BuyerId,
+        place: &str,
+        now: UnixMillis,
+    ) -> Option<Self> {
+        let [of_sale, of_buyer, renewed, arrived] = unseal(keys, Kind::Place, place)?;
+        let is_theirs = of_sale == sale.as_str().as_bytes() && of_buyer == buyer.as_str().as_bytes();
+        let renewed = UnixMillis(i64::from_be_bytes(renewed.as_slice().try_into().ok()?));
+        if !is_theirs || now.since(renewed) > PLACE_MS_MAX {
+            return None;
+        }
+        let is_late = !arrived.is_empty();
+        let order = if is_late {
+            u64::from_be_bytes(arrived.as_slice().try_into().ok()?)
+        } else {
+            lot(&seed(slug), buyer)
+        };
+        Some(Self { is_late, order, buyer: buyer_key(buyer) })
     }
 }
 
@@ -163,7 +188,7 @@ impl Room {
         // bring theirs back after the opening.
         let last = u32::try_from(line.turns.len()).unwrap_or(u32::MAX).saturating_add(1);
         let position = turn.is_late.then_some(last);
-        line.turns.insert(turn, Waiting { seen: now, streams: 0, position });
+        line.turns.insert(turn, Waiting { seen: now, streams: 0, bell: None, position });
         Ok(turn)
     }
 
@@ -179,18 +204,36 @@ impl Room {
         Standing::Waiting(waiting.position.filter(|_| has_opened))
     }
 
-    /// A stream of this buyer opens, or closes.
-    pub(crate) fn watch(&self, buyer: u64, opens: bool, now: UnixMillis) {
+    /// The turn of somebody who waits.
+    #[must_use]
+    pub(crate) fn turn(&self, buyer: u64) -> Option<Turn> {
+        self.line.lock().by_buyer.get(&buyer).copied()
+    }
+
+    /// A stream of this buyer opens. Gives what is rung when they are let in.
+    pub(crate) fn watch(&self, buyer: u64, now: UnixMillis) -> Arc<Notify> {
+        let mut line = self.line.lock();
+        let Some(turn) = line.by_buyer.get(&buyer).copied() else { return Arc::default() };
+        let Some(waiting) = line.turns.get_mut(&turn) else { return Arc::default() };
+        waiting.streams += 1;
+        waiting.seen = now;
+        waiting.bell.get_or_insert_default().clone()
+    }
+
+    /// A stream of this buyer closes.
+    pub(crate) fn unwatch(&self, buyer: u64, now: UnixMillis) {
         let mut line = self.line.lock();
         let Some(turn) = line.by_buyer.get(&buyer).copied() else { return };
-        if let Some(waiting) = line.turns.get_mut(&turn) {
-            waiting.streams = if opens { waiting.streams + 1 } else { waiting.streams.saturating_sub(1) };
-            waiting.seen = now;
+        let Some(waiting) = line.turns.get_mut(&turn) else { return };
+        waiting.streams = waiting.streams.saturating_sub(1);
+        waiting.seen = now;
+        if waiting.streams == 0 {
+            waiting.bell = None;
         }
     }
 
     /// Lets in as many as the time since the last call allows, while the sale sells; those who are away are
-    /// passed over. Says how many.
+    /// passed over. Rings for those let in only: for all it would be too often. Says how many.
     pub(crate) fn let_in(&self, rules: RoomRules, is_selling: bool, now: UnixMillis) -> usize {
         let mut line = self.line.lock();
         let is_first = line.last == UnixMillis::default();
@@ -200,6 +243,7 @@ impl Room {
         // At most a second's worth: nobody is let in for the time the sale did not sell.
         line.credit = if is_selling { (line.credit + since * per_s).min(MILLI * per_s) } else { 0 };
         let mut entered = 0;
+        let mut bells: Vec<Arc<Notify>> = Vec::new();
         while line.credit >= MILLI {
             let Some((turn, waiting)) = line.turns.pop_first() else { break };
             line.by_buyer.remove(&turn.buyer);
@@ -209,11 +253,10 @@ impl Room {
             line.let_in.insert(turn.buyer, now.plus(PASS_MS));
             line.credit -= MILLI;
             entered += 1;
+            bells.extend(waiting.bell);
         }
         drop(line);
-        if entered > 0 {
-            self.bell.notify_waiters();
-        }
+        bells.iter().for_each(|bell| bell.notify_waiters());
         entered
     }
 
@@ -315,7 +358,7 @@ mod tests {
         let room = Room::default();
         room.enter(turn(true, 1, 1), RULES, NOW).unwrap();
         room.enter(turn(true, 2, 2), RULES, NOW).unwrap();
-        room.watch(2, true, NOW);
+        room.watch(2, NOW);
         room.tidy(NOW.plus(AWAY_MS_MAX + 1));
         assert_eq!(room.standing(1, true, NOW), Standing::Unknown);
         assert_eq!(room.standing(2, true, NOW), Standing::Waiting(Some(1)));
@@ -355,6 +398,59 @@ mod tests {
         assert_eq!(room.waiting(), 0);
         let standings = [1, 2].map(|buyer| room.standing(buyer, true, NOW.plus(100)));
         assert_eq!(standings, [Standing::Unknown; 2]);
+    }
+
+    #[tokio::test]
+    async fn who_is_let_in_hears_it_and_the_others_are_left_alone() {
+        let room = Room::default();
+        for buyer in [1, 2] {
+            room.enter(turn(true, buyer, buyer), RULES, NOW).unwrap();
+        }
+        let bells = [1, 1, 2].map(|buyer| room.watch(buyer, NOW));
+        let [first, second, others] = bells.map(Notify::notified_owned);
+        let everybodys = room.bell.clone().notified_owned();
+        room.unwatch(1, NOW);
+        room.let_in(RULES, true, NOW);
+        assert_eq!(room.let_in(RULES, true, NOW.plus(100)), 1);
+        let is_rung = [first, second, others, everybodys]
+            .map(|bell| futures_util::FutureExt::now_or_never(bell).is_some());
+        assert_eq!(is_rung, [true, true, false, false]);
+    }
+
+    /// Keys, a sale and a buyer.
+    fn named() -> (TicketKeys, SaleId, BuyerId) {
+        let keys = format!("k:{}", "ab".repeat(32)).parse().unwrap();
+        (keys, "sale-1".parse().unwrap(), "alice".parse().unwrap())
+    }
+
+    #[test]
+    fn a_place_says_nothing_of_a_lot_that_is_not_drawn() {
+        let (keys, sale, alice) = named();
+        let drawn = |slug| Turn { is_late: false, order: lot(&seed(slug), &alice), buyer: buyer_key(&alice) };
+        let place = drawn("slug-1").place(&keys, &sale, &alice, NOW);
+        assert_eq!(place, drawn("slug-2").place(&keys, &sale, &alice, NOW));
+        // The gateway knows it all the same.
+        for slug in ["slug-1", "slug-2"] {
+            assert_eq!(Turn::of_place(&keys, (&sale, slug), &alice, &place, NOW), Some(drawn(slug)));
+        }
+    }
+
+    #[test]
+    fn a_place_lapses_unless_it_is_renewed_and_keeps_its_turn_if_it_is() {
+        let (keys, sale, alice) = named();
+        let of = |place: &str, now| Turn::of_place(&keys, (&sale, "slug"), &alice, place, now);
+        for (is_late, order) in [(false, lot(&seed("slug"), &alice)), (true, 7)] {
+            let turn = Turn { is_late, order, buyer: buyer_key(&alice) };
+            let (mut place, mut now) = (turn.place(&keys, &sale, &alice, NOW), NOW);
+            for _ in 0..3 {
+                now = now.plus(PLACE_MS_MAX);
+                assert_eq!(of(&place, now), Some(turn));
+                assert_eq!(of(&place, now.plus(1)), None, "nobody was here for so long");
+                place = turn.place(&keys, &sale, &alice, now);
+            }
+            // A gateway whose clock is behind takes it too.
+            assert_eq!(of(&place, NOW), Some(turn));
+        }
     }
 
     #[test]

@@ -58,6 +58,12 @@ pub(crate) fn buyer_at_sale_key(buyer: &BuyerId, slot: u32) -> u64 {
     hash((buyer, slot))
 }
 
+/// The key of a buyer who does not buy: both limits share a table.
+#[must_use]
+pub(crate) fn browsing_buyer_key(buyer: &BuyerId) -> u64 {
+    hash(("browse", buyer))
+}
+
 /// The key of a client address: an IPv6 network of 64 bits counts as one, being one customer's.
 #[must_use]
 pub(crate) fn address_key(address: IpAddr) -> u64 {

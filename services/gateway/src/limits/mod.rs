@@ -7,7 +7,7 @@ mod standing;
 mod table;
 mod ticks;
 
-pub(crate) use keyed::{KeyedLimit, address_key, buyer_at_sale_key, buyer_key};
+pub(crate) use keyed::{KeyedLimit, address_key, browsing_buyer_key, buyer_at_sale_key, buyer_key};
 pub use proxies::{NetworkError, Proxies};
 pub(crate) use sale::SaleLimit;
 pub(crate) use standing::Policy;
@@ -48,6 +48,12 @@ impl LimitMaker {
     #[must_use]
     pub(crate) fn per_buyer(&self, rate: Option<Rate>) -> Option<KeyedLimit> {
         KeyedLimit::new("buyer", rate, &self.buyers, &self.clock)
+    }
+
+    /// A limit per buyer of what is not buying.
+    #[must_use]
+    pub(crate) fn per_browsing_buyer(&self, rate: Option<Rate>) -> Option<KeyedLimit> {
+        KeyedLimit::new("browse", rate, &self.buyers, &self.clock)
     }
 
     /// A limit per client address.

@@ -24,6 +24,8 @@ pub struct Known {
     pub slot: u32,
     /// Whether its 202 was earned: the queue confirmed its message. Otherwise it only holds a place.
     pub confirmed: bool,
+    /// Whether its order's row was seen: nobody may be told any more that it is queued.
+    pub has_row: bool,
 }
 
 /// 16 bytes: there are hundreds of thousands.
@@ -31,10 +33,33 @@ struct Entry {
     /// Bits of the order id that the key does not have.
     tag: u32,
     quantity: u32,
-    /// The slot, and in the lowest bit whether it was confirmed.
+    /// The slot, and below it the marks.
     slot: u32,
     /// Seconds after the start of the process.
     ends_s: u32,
+}
+
+/// Marks of an entry, in the lowest bits of its slot.
+const CONFIRMED: u32 = 0b01;
+const HAS_ROW: u32 = 0b10;
+const MARKS: u32 = 2;
+
+impl Known {
+    fn marks(self) -> u32 {
+        (u32::from(self.confirmed) * CONFIRMED) | (u32::from(self.has_row) * HAS_ROW)
+    }
+}
+
+impl Entry {
+    fn known(&self) -> Known {
+        let is = |mark| self.slot & mark == mark;
+        Known {
+            quantity: self.quantity,
+            slot: self.slot >> MARKS,
+            confirmed: is(CONFIRMED),
+            has_row: is(HAS_ROW),
+        }
+    }
 }
 
 /// A part of the table, under a lock of its own.
@@ -78,10 +103,10 @@ impl Accepted {
         let shard = self.shard(key).lock();
         let entry =
             shard.entries.get(&key).filter(|entry| entry.tag == tag && entry.ends_s > self.now_s())?;
-        Some(Known { quantity: entry.quantity, slot: entry.slot >> 1, confirmed: entry.slot & 1 == 1 })
+        Some(entry.known())
     }
 
-    /// Remembers a ticket. What was confirmed stays confirmed.
+    /// Remembers a ticket. What was confirmed stays confirmed, and a row that was seen stays seen.
     pub fn remember(&self, order: OrderId, known: Known) {
         let (key, tag) = split(order);
         let now_s = self.now_s();
@@ -93,10 +118,19 @@ impl Accepted {
                 return;
             }
         }
-        let confirmed =
-            known.confirmed || shard.entries.get(&key).is_some_and(|e| e.tag == tag && e.slot & 1 == 1);
-        let slot = known.slot << 1 | u32::from(confirmed);
+        let before = shard.entries.get(&key).filter(|entry| entry.tag == tag);
+        let marks = known.marks() | before.map_or(0, |entry| entry.known().marks());
+        let slot = (known.slot << MARKS) | marks;
         shard.entries.insert(key, Entry { tag, quantity: known.quantity, slot, ends_s });
+    }
+
+    /// The row of a ticket's order was seen.
+    pub fn saw_row(&self, order: OrderId) {
+        let (key, tag) = split(order);
+        let mut shard = self.shard(key).lock();
+        if let Some(entry) = shard.entries.get_mut(&key).filter(|entry| entry.tag == tag) {
+            entry.slot |= HAS_ROW;
+        }
     }
 
     /// Forgets what has ended in one table of many; call often.
@@ -139,7 +173,7 @@ mod tests {
     }
 
     fn known(confirmed: bool) -> Known {
-        Known { quantity: 3, slot: 7, confirmed }
+        Known { quantity: 3, slot: 7, confirmed, has_row: false }
     }
 
     #[tokio::test(start_paused = true)]
@@ -151,6 +185,11 @@ mod tests {
         accepted.remember(order(1), known(false));
         assert_eq!(accepted.get(order(1)), Some(known(true)), "a confirm is not forgotten");
         assert_eq!(accepted.get(order(2)), None);
+        accepted.saw_row(order(1));
+        accepted.saw_row(order(2));
+        accepted.remember(order(1), known(true));
+        assert_eq!(accepted.get(order(1)), Some(Known { has_row: true, ..known(true) }));
+        assert_eq!(accepted.get(order(2)), None, "only what was reserved for is remembered");
         tokio::time::advance(Duration::from_secs(61)).await;
         assert_eq!(accepted.get(order(1)), None);
     }

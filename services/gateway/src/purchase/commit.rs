@@ -37,7 +37,7 @@ impl Drop for Place<'_> {
             return;
         }
         let Purchase { gateway, sale, claims, quantity } = self.purchase;
-        let known = Known { quantity: *quantity, slot: sale.slot, confirmed: self.confirmed };
+        let known = Known { quantity: *quantity, slot: sale.slot, confirmed: self.confirmed, has_row: false };
         gateway.accepted.remember(claims.order, known);
     }
 }
@@ -123,7 +123,7 @@ impl<'a> Purchase<'a> {
 
     /// The answer of a ticket whose order is in the ledger; `otherwise` if it is not.
     async fn ledger_says(&self, otherwise: Refusal) -> Answer {
-        match self.gateway.upstream.row(self.claims.order).await {
+        match self.gateway.upstream.row_of_used_ticket(self.claims.order).await {
             Ok(Some(row)) if row.buyer == self.claims.buyer => {
                 if row.order.quantity != self.quantity {
                     return Refusal::new(Code::TicketMismatch).into();

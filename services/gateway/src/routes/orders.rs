@@ -95,7 +95,12 @@ where
 {
     match act().await {
         Err(error) if error.code == Code::OrderNotFound => {}
-        done => return done,
+        Err(error) => return Err(error),
+        Ok(done) => {
+            // Whoever acted on the row must not be told afterwards that there is none yet.
+            gateway.accepted.saw_row(order);
+            return Ok(done);
+        }
     }
     if gateway.order_of(buyer, order).await?.status == OrderStatus::Queued {
         return Err(ApiError::new(not_yet, "The order is still queued."));

@@ -9,7 +9,7 @@ use service_kit::http::ApiError;
 
 use super::{Segment, Shared};
 use crate::gateway::Gateway;
-use crate::upstream::Service;
+use crate::upstream::{For, Service};
 
 /// `GET /pay/{reference}`
 pub(super) async fn page(
@@ -43,5 +43,6 @@ async fn pass(
     if !fits || reference.starts_with('.') {
         return Err(ApiError::new(Code::NotFound, "There is no such payment."));
     }
-    gateway.upstream.pass(Service::Order, method, &format!("/pay/{reference}"), headers, body).await
+    let path = format!("/pay/{reference}");
+    gateway.upstream.pass(For::Buyer, Service::Order, method, &path, headers, body).await
 }

@@ -11,13 +11,14 @@ use axum::response::sse::Event;
 use contract::Code;
 use contract::api::{TakePlace, WaitingPlace, WaitingRoom};
 use contract::rules::RoomRules;
-use domain::{BuyerId, SaleState};
+use domain::{BuyerId, SaleState, UnixMillis};
 use futures_util::stream;
 use service_kit::http::{ApiError, StrictJson};
 use sha2::{Digest, Sha256};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::{Buyer, Segment, Shared, event_stream};
-use crate::entry::room::{self, Standing, Turn};
+use crate::entry::room::{self, RENEW_MS, Standing, Turn};
 use crate::gateway::Gateway;
 use crate::limits::buyer_key;
 use crate::purchase::json;
@@ -63,7 +64,14 @@ pub(super) async fn show(State(gateway): Shared, Segment(sale): Segment) -> Resu
     Ok(json(StatusCode::OK, &room))
 }
 
-/// `POST /api/v1/sales/{sale}/waiting-room`: takes a place, or gives back the one that was taken.
+/// The turn that a place gives back.
+fn held(gateway: &Gateway, sale: &Sale, buyer: &BuyerId, place: &str) -> Option<Turn> {
+    let terms = sale.terms();
+    let sale = (&sale.id, terms.sale.slug.as_str());
+    Turn::of_place(&gateway.ticket_keys, sale, buyer, place, gateway.clock.now())
+}
+
+/// `POST /api/v1/sales/{sale}/waiting-room`: takes a place, or gives back the one that was taken, and renews it.
 pub(super) async fn enter(
     State(gateway): Shared,
     Buyer(buyer): Buyer,
@@ -72,7 +80,7 @@ pub(super) async fn enter(
 ) -> Result<Response, ApiError> {
     let sale = sale_of(&gateway, &sale)?;
     let rules = rules_of(&sale);
-    let held = asked.place.as_deref().and_then(|place| Turn::of_place(&gateway, &sale, &buyer, place));
+    let held = asked.place.as_deref().and_then(|place| held(&gateway, &sale, &buyer, place));
     if rules.is_none() && held.is_none() {
         return Err(no_room());
     }
@@ -89,9 +97,10 @@ pub(super) async fn enter(
                 .retry_after(full.retry_after_s.into())
         })?;
     }
-    let place = turn.place(&gateway, &sale, &buyer);
     let shown = shown(&gateway, &sale, rules, &buyer, state);
-    Ok(json(StatusCode::OK, &WaitingPlace { place: Some(place), ..shown }))
+    // Who is let in has had their turn: another one begins at the end of the line.
+    let place = shown.pass.is_none().then(|| turn.place(&gateway.ticket_keys, &sale.id, &buyer, now));
+    Ok(json(StatusCode::OK, &WaitingPlace { place, ..shown }))
 }
 
 /// Where a buyer stands, as told. Where the rule was taken back, everybody who waited is let in: their pages then go on
@@ -124,14 +133,19 @@ struct Watcher {
     gateway: Arc<Gateway>,
     sale: Arc<Sale>,
     buyer: BuyerId,
+    /// Rung when the buyer is let in.
+    bell: Arc<Notify>,
+    /// What was told last, but for the signed place.
     told: Option<WaitingPlace>,
+    /// When the place was signed that was told last.
+    renewed: Option<UnixMillis>,
     is_over: bool,
-    _held: (Share, tokio::sync::OwnedSemaphorePermit),
+    _held: (Share, OwnedSemaphorePermit),
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        self.sale.room.watch(buyer_key(&self.buyer), false, self.gateway.clock.now());
+        self.sale.room.unwatch(buyer_key(&self.buyer), self.gateway.clock.now());
     }
 }
 
@@ -147,8 +161,9 @@ pub(super) async fn stream(
     let stream = gateway.room_streams.clone().try_acquire_owned();
     let stream =
         stream.map_err(|_| ApiError::new(Code::Overloaded, "Too many streams are open: poll instead."))?;
-    sale.room.watch(buyer_key(&buyer), true, gateway.clock.now());
-    let watcher = Watcher { gateway, sale, buyer, told: None, is_over: false, _held: (share, stream) };
+    let bell = sale.room.watch(buyer_key(&buyer), gateway.clock.now());
+    let (told, renewed, is_over) = (None, None, false);
+    let watcher = Watcher { gateway, sale, buyer, bell, told, renewed, is_over, _held: (share, stream) };
     let events = stream::unfold(watcher, |mut watcher| async move {
         let event = watcher.next_event().await?;
         Some((Ok::<_, Infallible>(event), watcher))
@@ -161,12 +176,14 @@ impl Watcher {
     async fn next_event(&mut self) -> Option<Event> {
         while !self.is_over {
             // Enlisted before looking, or news could fall in between.
-            let bell = self.sale.room.bell.clone().notified_owned();
+            let (all, own) = (self.sale.room.bell.clone(), self.bell.clone());
+            let (all, own) = (all.notified_owned(), own.notified_owned());
             if let Some(event) = self.look().await {
                 return Some(event);
             }
             tokio::select! {
-                () = bell => {}
+                () = all => {}
+                () = own => {}
                 () = tokio::time::sleep(Duration::from_millis(LOOK_EVERY_MS)) => {}
                 () = self.gateway.stopping.cancelled() => return None,
             }
@@ -177,7 +194,8 @@ impl Watcher {
     async fn look(&mut self) -> Option<Event> {
         let state = state_of(&self.gateway, &self.sale).await.ok()?;
         let now = shown(&self.gateway, &self.sale, rules_of(&self.sale), &self.buyer, state);
-        if self.told.as_ref() == Some(&now) {
+        let place = if now.pass.is_none() { self.renewed_place() } else { None };
+        if place.is_none() && self.told.as_ref() == Some(&now) {
             return None;
         }
         self.is_over = now.pass.is_some() || now.is_lost || state == SaleState::Ended;
@@ -186,8 +204,20 @@ impl Watcher {
             (None, true) => "lost",
             (None, false) => "place",
         };
-        let event = Event::default().event(name).json_data(&now).ok();
-        self.told = Some(now);
-        event
+        self.told = Some(now.clone());
+        Event::default().event(name).json_data(&WaitingPlace { place, ..now }).ok()
+    }
+
+    /// The place, signed anew if the one told last is getting old: whoever listens must have one that is good, should
+    /// this gateway end.
+    fn renewed_place(&mut self) -> Option<String> {
+        let now = self.gateway.clock.now();
+        let is_young = |renewed: UnixMillis| (0..RENEW_MS).contains(&now.since(renewed));
+        if self.renewed.is_some_and(is_young) {
+            return None;
+        }
+        let turn = self.sale.room.turn(buyer_key(&self.buyer))?;
+        self.renewed = Some(now);
+        Some(turn.place(&self.gateway.ticket_keys, &self.sale.id, &self.buyer, now))
     }
 }

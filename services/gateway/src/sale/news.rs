@@ -54,7 +54,11 @@ impl Sale {
             }
             *newest = broadcast.change;
             // Everything but *sold out* is for the store to judge, request by request.
-            self.set_flag(broadcast.news == SaleNews::SoldOut);
+            let is_sold_out = broadcast.news == SaleNews::SoldOut;
+            if !self.set_flag(is_sold_out) && !is_sold_out {
+                // Refused also without the flag: what one buyer was told a moment ago.
+                self.forget_decisions();
+            }
         }
         self.forget_view();
         true

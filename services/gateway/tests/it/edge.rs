@@ -2,15 +2,32 @@
 
 use std::time::Duration;
 
+use axum::http::Request;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy;
+use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::support::app::BUY;
+use crate::support::http::authorized;
 use crate::support::{App, Options};
 
 /// What a client has for its header here.
 const HEADER_MS: u64 = 400;
+/// What an HTTP/2 connection begins with.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// `GET http://x/` in HPACK.
+const GET: [u8; 6] = [0x82, 0x86, 0x84, 0x41, 0x01, b'x'];
+/// Kinds of HTTP/2 frames.
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
 
 async fn impatient() -> App {
     let settings = vec![("SECKILL_HEADER_TIMEOUT_MS", "400"), ("SECKILL_BODY_TIMEOUT_MS", "400")];
@@ -57,7 +74,7 @@ async fn slow_headers_are_cut_whatever_the_version() {
     in_time(&cut(&app, &[head, b""], tick).await, "a header without an end");
     in_time(&cut(&app, &[b""], tick).await, "silence");
     in_time(&cut(&app, &[b"P", b""], tick).await, "not even a version");
-    in_time(&cut(&app, &[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b""], tick).await, "a preface and no more");
+    in_time(&cut(&app, &[PREFACE, b""], tick).await, "a preface and no more");
     let settings_only: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
     in_time(&cut(&app, &[settings_only, b""], tick).await, "settings and no request");
     let drip: Vec<&[u8]> = std::iter::once(head).chain(std::iter::repeat_n(&b"a"[..], 900)).collect();
@@ -153,13 +170,12 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 async fn a_rapid_reset_flood_ends_its_connection() {
     let app = App::start().await;
     let mut stream = TcpStream::connect(app.address).await.unwrap();
-    let mut flood = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    flood.extend(frame(4, 0, 0, b""));
-    // GET http://x/ in HPACK, then the reset, on each stream.
-    let get = [0x82, 0x86, 0x84, 0x41, 0x01, b'x'];
+    let mut flood = PREFACE.to_vec();
+    flood.extend(frame(SETTINGS, 0, 0, b""));
+    // The request, then the reset, on each stream.
     for n in 0..5000_u32 {
-        flood.extend(frame(1, 5, 2 * n + 1, &get));
-        flood.extend(frame(3, 0, 2 * n + 1, &8_u32.to_be_bytes()));
+        flood.extend(frame(HEADERS, 5, 2 * n + 1, &GET));
+        flood.extend(frame(RST_STREAM, 0, 2 * n + 1, &8_u32.to_be_bytes()));
     }
     // Ends early when the server hangs up.
     let _ = stream.write_all(&flood).await;
@@ -167,6 +183,83 @@ async fn a_rapid_reset_flood_ends_its_connection() {
     let ended = tokio::time::timeout(Duration::from_secs(4), stream.read_to_end(&mut said)).await;
     assert!(ended.is_ok(), "the connection goes on");
     app.public.get("/", None).await.ok(200);
+}
+
+/// So many requests on a connection that has no room for a byte of their answers.
+fn asks_without_room(requests: u32) -> Vec<u8> {
+    let mut said = PREFACE.to_vec();
+    // SETTINGS_INITIAL_WINDOW_SIZE is 0.
+    said.extend(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]));
+    for n in 0..requests {
+        said.extend(frame(HEADERS, 5, 2 * n + 1, &GET));
+    }
+    said
+}
+
+/// How many frames of this kind came, not counting empty ones.
+fn count(mut said: &[u8], kind: u8) -> usize {
+    let mut found = 0;
+    while let Some((head, rest)) = said.split_first_chunk::<9>() {
+        let length = (usize::from(head[0]) << 16) | (usize::from(head[1]) << 8) | usize::from(head[2]);
+        found += usize::from(head[3] == kind && length > 0);
+        said = rest.get(length..).unwrap_or_default();
+    }
+    found
+}
+
+#[tokio::test]
+async fn pings_keep_no_client_that_leaves_no_room_for_its_answers() {
+    let app = impatient().await;
+    let (asks, ping) = (asks_without_room(64), frame(PING, 0, 0, &[0; 8]));
+    let parts: Vec<&[u8]> = std::iter::once(&asks[..]).chain(std::iter::repeat_n(&ping[..], 900)).collect();
+    let ended = cut(&app, &parts, Duration::from_millis(20)).await;
+    in_time(&ended, "pings and no room");
+    let (_, said) = ended;
+    assert_eq!((count(&said, HEADERS), count(&said, DATA)), (64, 0), "answered, as far as there is room");
+    assert!(count(&said, PING) > 1);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_its_answer_byte_by_byte_is_not_cut() {
+    let app = impatient().await;
+    let mut stream = TcpStream::connect(app.address).await.unwrap();
+    stream.write_all(&asks_without_room(1)).await.unwrap();
+    let room = frame(WINDOW_UPDATE, 0, 1, &1_u32.to_be_bytes());
+    let more = [room, frame(PING, 0, 0, &[0; 8])].concat();
+    let (mut said, mut taken, started) = (Vec::<u8>::new(), 0, Instant::now());
+    // Longer than any silent connection may live.
+    while started.elapsed() < Duration::from_millis(3 * HEADER_MS) {
+        stream.write_all(&more).await.unwrap();
+        taken += 1;
+        while count(&said, DATA) < taken {
+            let reading = tokio::time::timeout(Duration::from_secs(5), stream.read_buf(&mut said)).await;
+            assert!(reading.expect("a byte in time").unwrap() > 0, "cut after {taken}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_silent_stream_over_http2_is_not_cut() {
+    let app = impatient().await;
+    let (_, order) = app.buy("alice").await;
+    let url = format!("http://{}/api/v1/orders/{order}/events", app.address);
+    let mut request = Request::get(url).body(Full::<Bytes>::default()).unwrap();
+    *request.headers_mut() = authorized(Some(&app.token("alice")));
+    let client = legacy::Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    let mut body = client.request(request).await.unwrap().into_body();
+    let mut reading = tokio::spawn(async move {
+        let mut read = String::new();
+        while !read.contains("paid") {
+            let data = body.frame().await.expect("more").expect("a whole stream").into_data();
+            read.push_str(&String::from_utf8_lossy(&data.unwrap_or_default()));
+        }
+    });
+    // Longer than any silent connection may live.
+    let silence = tokio::time::timeout(Duration::from_millis(3 * HEADER_MS), &mut reading).await;
+    assert!(silence.is_err(), "{silence:?}");
+    app.settle(order, "alice", domain::OrderStatus::Paid).await;
+    tokio::time::timeout(Duration::from_secs(5), reading).await.expect("in time").unwrap();
 }
 
 #[tokio::test]

@@ -48,6 +48,7 @@ async fn a_proof_gets_one_ticket_and_no_second_one() {
     let proof = json!({ "proof": solve(&wanted) });
     let not_hers = ask(&app, "mallory", &proof).await.refused("proof_required");
     assert_ne!(not_hers.proof.unwrap().challenge, wanted.challenge);
+    ask(&app.beside(0).await, "alice", &proof).await.refused("proof_required");
     ask(&app, "alice", &proof).await.ok(200);
     ask(&app, "alice", &proof).await.refused("proof_required");
 
@@ -59,7 +60,8 @@ async fn a_proof_gets_one_ticket_and_no_second_one() {
     let proof = json!({ "proof": solve(&wanted) });
     app.clock.advance(120_000);
     ask(&app, "alice", &proof).await.refused("proof_required");
-    for bad in [json!({ "proof": 1 }), json!({ "x": 1 }), json!([])] {
+    let listed = json!({ "proof": [wanted.challenge, "0"] });
+    for bad in [json!({ "proof": 1 }), listed, json!({ "x": 1 }), json!([])] {
         ask(&app, "alice", &bad).await.refused("bad_request");
     }
     set_rules(&app, "{}", 3).await;
@@ -171,7 +173,9 @@ async fn only_a_pass_from_the_waiting_room_gets_a_ticket() {
     })
     .await;
     assert!(stream.reads("event: let_in").await, "{}", stream.read);
-    let pass = app.public.post(room, Some(&token), &json!({})).await.ok(200).json()["pass"].clone();
+    let told = app.public.post(room, Some(&token), &json!({})).await.ok(200).json();
+    assert_eq!(told["place"], Value::Null, "the turn has come, and does not come again");
+    let pass = told["pass"].clone();
     ask(&app, "alice", &json!({ "pass": pass })).await.ok(200);
     // The other gateway's look at the store may be a moment older.
     until("the other gateway", async || {
@@ -263,14 +267,60 @@ async fn a_drawn_place_brought_after_the_opening_has_no_number_until_it_is_count
     let app = with_rules(rules, Options { opens_in_ms: 60_000, ..Options::default() }).await;
     let held = json!({ "place": place(&app, "alice", &json!({})).await["place"] });
     let other = app.beside(0).await;
-    // Open, and nobody is let in.
-    other.broadcast(1, 50, contract::events::SaleNews::SoldOut);
+    show_the_draw(&other).await;
+    assert_eq!(place(&other, "alice", &held).await["position"], Value::Null);
+    until("its number", async || (place(&other, "alice", &json!({})).await["position"] == 1).then_some(()))
+        .await;
+}
+
+/// Tells a gateway whose sale has not opened yet that nothing is left: the draw is shown there, and nobody is let in.
+async fn show_the_draw(gateway: &App) {
+    gateway.broadcast(1, 50, contract::events::SaleNews::SoldOut);
     until("the news", async || {
-        let shown = other.public.get(ROOM, None).await.ok(200).json();
+        let shown = gateway.public.get(ROOM, None).await.ok(200).json();
         shown["seed"].is_string().then_some(())
     })
     .await;
-    assert_eq!(place(&other, "alice", &held).await["position"], Value::Null);
-    until("its number", async || (place(&other, "alice", &json!({})).await["position"] == 1).then_some(()))
+}
+
+#[tokio::test]
+async fn a_place_that_nobody_renews_for_a_minute_lapses() {
+    let rules = r#"{"waiting_room":{"capacity":9,"admit_per_s":1}}"#;
+    let app = with_rules(rules, Options { opens_in_ms: 600_000, ..Options::default() }).await;
+    let brings = |told: &Value| json!({ "place": told["place"] });
+    let (alices, bobs) = (place(&app, "alice", &json!({})).await, place(&app, "bob", &json!({})).await);
+    app.clock.advance(30_000);
+    let renewed = place(&app, "alice", &brings(&alices)).await;
+    assert_ne!(renewed["place"], alices["place"]);
+    app.clock.advance(30_001);
+    let other = app.beside(0).await;
+    show_the_draw(&other).await;
+    // Who comes now has a number at once, and who took part in the draw stands before them.
+    assert_eq!(place(&other, "bob", &brings(&bobs)).await["position"], 1, "he comes now");
+    app.clock.advance(1);
+    place(&other, "alice", &brings(&renewed)).await;
+    let number = async |buyer: &'static str| place(&other, buyer, &json!({})).await["position"].clone();
+    until("her number", async || (number("alice").await == 1).then_some(())).await;
+    assert_eq!(number("bob").await, 2);
+}
+
+#[tokio::test]
+async fn who_listens_is_told_a_place_that_is_good_at_another_gateway() {
+    let rules = r#"{"waiting_room":{"capacity":9,"admit_per_s":1}}"#;
+    let app = with_rules(rules, Options { opens_in_ms: 600_000, ..Options::default() }).await;
+    place(&app, "alice", &json!({})).await;
+    let mut stream = app.public.stream(&format!("{ROOM}/events"), &app.token("alice")).await;
+    assert!(stream.reads(r#""wait_s":null}"#).await);
+    stream.read.clear();
+    app.clock.advance(60_001);
+    assert!(stream.reads(r#""wait_s":null}"#).await, "nothing else has changed");
+    let told = stream.read.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+    let held = json!({ "place": serde_json::from_str::<Value>(told).unwrap()["place"] });
+    let other = app.beside(0).await;
+    show_the_draw(&other).await;
+    place(&other, "bob", &json!({})).await;
+    app.clock.advance(1);
+    place(&other, "alice", &held).await;
+    until("her number", async || (place(&other, "alice", &json!({})).await["position"] == 1).then_some(()))
         .await;
 }

@@ -50,6 +50,26 @@ async fn the_n_plus_first_purchase_request_of_a_sale_is_refused() {
 }
 
 #[tokio::test]
+async fn what_is_not_buying_has_a_limit_of_its_own() {
+    let settings = vec![("SECKILL_BUYER_LIMIT", "2/1"), ("SECKILL_BROWSE_LIMIT", "3/1")];
+    let app = App::with(Options { settings, ..Options::default() }).await;
+    let ask = async |buyer: &str| app.public.get("/api/v1/orders", Some(&app.token(buyer))).await;
+    for _ in 0..3 {
+        ask("alice").await.ok(200);
+        app.public.get("/api/v1/sales/sale-1/gate", Some(&app.token("alice"))).await.ok(200);
+    }
+    let refused = ask("alice").await;
+    assert_eq!(refused.header("ratelimit"), Some(r#""browse";r=0;t=1"#));
+    refused.refused("rate_limited");
+    ask("bob").await.ok(200);
+    app.ticket("alice").await;
+    app.ticket("alice").await;
+    app.ticket_answer("alice").await.refused("rate_limited");
+    app.clock.advance(334);
+    ask("alice").await.ok(200);
+}
+
+#[tokio::test]
 async fn strangers_of_one_address_share_a_limit_and_buyers_do_not() {
     let settings = vec![("SECKILL_ADDRESS_LIMIT", "5/1")];
     let app = App::with(Options { settings, ..Options::default() }).await;

@@ -43,6 +43,19 @@ async fn a_row_whose_event_is_late_is_found_all_the_same() {
     .await;
 }
 
+/// The reservation is still shown as such for a moment after the row came.
+#[tokio::test]
+async fn who_acted_on_an_order_is_not_told_afterwards_that_it_is_queued() {
+    let app = App::start().await;
+    let (_, order) = app.buy("alice").await;
+    app.row(order, "alice", OrderStatus::PendingPayment);
+    assert_eq!(status(&app, "alice", order).await.ok(200).json()["status"], "queued");
+    let cancel = format!("/api/v1/orders/{order}/cancel");
+    app.public.post(&cancel, Some(&app.token("alice")), &json!({})).await.ok(200);
+    app.row(order, "alice", OrderStatus::Cancelled);
+    assert_eq!(status(&app, "alice", order).await.ok(200).json()["status"], "cancelled");
+}
+
 #[tokio::test]
 async fn other_peoples_orders_and_unknown_ones_are_not_found() {
     let app = App::start().await;

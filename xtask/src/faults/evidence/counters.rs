@@ -32,10 +32,11 @@ pub(crate) enum Count {
     Rejected,
     Outages,
     Fences,
+    Disagreements,
 }
 
 impl Count {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Continued,
         Self::RefusedPublishes,
         Self::UnknownPublishes,
@@ -44,6 +45,7 @@ impl Count {
         Self::Rejected,
         Self::Outages,
         Self::Fences,
+        Self::Disagreements,
     ];
 
     /// Who counts it, and how the lines of its series begin.
@@ -57,6 +59,7 @@ impl Count {
             Self::Rejected => (Role::Order, &["seckill_lane_messages_total{outcome=\"rejected\"}"]),
             Self::Outages => (Role::Order, &["seckill_order_store_outages_total"]),
             Self::Fences => (Role::Inventory, &["seckill_fences_sent_total"]),
+            Self::Disagreements => (Role::Inventory, &["seckill_stores_disagreed_total"]),
         }
     }
 }

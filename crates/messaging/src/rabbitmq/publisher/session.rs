@@ -8,13 +8,14 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use lapin::options::BasicPublishOptions;
 use lapin::{Channel, Confirmation};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{Request, Task, pending};
 use crate::PublishError;
 use crate::rabbitmq::fate::{Fate, Fates, Pending};
-use crate::rabbitmq::inquiry::Inquiries;
+use crate::rabbitmq::inquiry::{Inquiries, Level};
 use crate::rabbitmq::link::{Live, close_channel};
+use crate::rabbitmq::target::Target;
 
 /// Between two looks for overdue confirms, in milliseconds.
 const LOOK_EVERY_MS: u64 = 50;
@@ -102,9 +103,9 @@ impl<'a> Session<'a> {
                 Some((number, confirmation)) = self.sent.next(), if !self.sent.is_empty() => {
                     self.settle(number, confirmation);
                 }
-                full = self.inquiries.next(), if !self.inquiries.is_empty() => if !full {
-                    return self.distrusted("it refuses messages though their queue is not full".into());
-                },
+                Some((target, level)) = self.inquiries.next(), if !self.inquiries.is_empty() => {
+                    if let Some(end) = self.refused(&target, level) { return end }
+                }
                 _ = look.tick() => if let Some(end) = self.look(is_blocked) { return end },
                 () = closing.cancelled(), if !self.task.requests.is_closed() => self.task.requests.close(),
                 taken = self.task.requests.recv_many(&mut requests, room), if room > 0 && !drained => {
@@ -185,6 +186,18 @@ impl<'a> Session<'a> {
         } else {
             self.fates.wait_anew();
         }
+    }
+
+    /// A channel that refuses messages though their queue is not full may do so for good.
+    fn refused(&mut self, target: &Target, level: Level) -> Option<End> {
+        let why = match level {
+            Level::Filled if self.task.doubts.reopens(target, Instant::now()) => {
+                "less full than declared: does a policy limit it?"
+            }
+            Level::Unknown => "not known to hold anything",
+            Level::Full | Level::Filled => return None,
+        };
+        Some(self.distrusted(format!("it refuses messages for {}, {why}", target.name())))
     }
 
     /// A channel whose confirms are overdue may never confirm again.

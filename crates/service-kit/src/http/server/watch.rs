@@ -2,6 +2,9 @@
 //!
 //! hyper's own timeout covers the header of an HTTP/1 request. It covers neither a connection that never
 //! says which version it speaks, nor HTTP/2, nor a client that does not read its answers.
+//!
+//! hyper asks a body for its next frame only when the client has room for the one before. So a stream whose frame hyper
+//! still holds waits for the client, and one that was asked and has nothing to say is at work.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -18,6 +21,8 @@ use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::speech::Speech;
+
 /// Requests a connection may give up before their answer, if it gives up most of what it asks.
 const ABANDONED_MAX: u32 = 100;
 /// Longest answer that is written in one piece.
@@ -33,7 +38,9 @@ const LOOKS: u32 = 4;
 pub(super) struct Activity {
     /// Requests without their whole answer yet.
     at_work: AtomicU32,
-    /// Rises with every request and every write that got somewhere.
+    /// Of these, the streams whose last frame is still to be passed on.
+    handed_over: AtomicU32,
+    /// Rises with every request, and whenever something of an answer was written.
     moved: AtomicU32,
     /// The last write waits for the client to read.
     blocked: AtomicBool,
@@ -53,7 +60,7 @@ impl Activity {
     pub(super) fn begin(self: &Arc<Self>) -> Work {
         self.at_work.fetch_add(1, Ordering::Relaxed);
         self.moved.fetch_add(1, Ordering::Relaxed);
-        Work { activity: self.clone(), is_answered: false }
+        Work { activity: self.clone(), is_answered: false, is_handed_over: false }
     }
 
     /// Whether most of what the client asks is taken back before it is answered: a flood, as in HTTP/2
@@ -92,15 +99,16 @@ impl Activity {
         self.is_in_back.store(in_back, Ordering::Relaxed);
     }
 
-    /// Ends when the connection should be cut: nothing was at work or could be written for `patience`,
+    /// Ends when the connection should be cut: nothing was at work or could be passed on for `patience`,
     /// or it is flooding.
     pub(super) async fn until_idle(&self, patience: Duration) {
         let (mut seen, mut idle) = (self.moved.load(Ordering::Relaxed), 0);
         loop {
             tokio::time::sleep(patience / LOOKS).await;
             let moved = self.moved.load(Ordering::Relaxed);
+            let at_work = self.at_work.load(Ordering::Relaxed);
             let is_waiting =
-                self.at_work.load(Ordering::Relaxed) == 0 || self.blocked.load(Ordering::Relaxed);
+                at_work <= self.handed_over.load(Ordering::Relaxed) || self.blocked.load(Ordering::Relaxed);
             idle = if moved == seen && is_waiting { idle + 1 } else { 0 };
             seen = moved;
             if idle >= LOOKS || self.is_flood() {
@@ -114,6 +122,7 @@ impl Activity {
 pub(super) struct Work {
     activity: Arc<Activity>,
     is_answered: bool,
+    is_handed_over: bool,
 }
 
 impl Work {
@@ -125,12 +134,25 @@ impl Work {
         if response.body().size_hint().exact().is_some() {
             return response;
         }
-        response.map(|body| Body::new(Streaming { body, _work: self }))
+        response.map(|body| Body::new(Streaming { body, work: self }))
+    }
+
+    fn hand_over(&mut self, is_handed_over: bool) {
+        if is_handed_over == self.is_handed_over {
+            return;
+        }
+        self.is_handed_over = is_handed_over;
+        if is_handed_over {
+            self.activity.handed_over.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.activity.handed_over.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for Work {
     fn drop(&mut self) {
+        self.hand_over(false);
         self.activity.at_work.fetch_sub(1, Ordering::Relaxed);
         if !self.is_answered {
             self.activity.abandoned.fetch_add(1, Ordering::Relaxed);
@@ -141,7 +163,7 @@ impl Drop for Work {
 /// A body without a known end, and the work it is part of.
 struct Streaming {
     body: Body,
-    _work: Work,
+    work: Work,
 }
 
 impl HttpBody for Streaming {
@@ -152,7 +174,9 @@ impl HttpBody for Streaming {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        self.work.hand_over(matches!(frame, Poll::Ready(Some(_))));
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -169,22 +193,27 @@ pub(super) struct Watched {
     io: TcpStream,
     /// The row whose runtime wakes it.
     is_in_back: bool,
+    speech: Speech,
     activity: Arc<Activity>,
 }
 
 impl Watched {
     /// A new connection, on the threads that accepted it.
     pub(super) fn new(io: TcpStream, activity: Arc<Activity>) -> Self {
-        Self { io, is_in_back: false, activity }
+        Self { io, is_in_back: false, speech: Speech::default(), activity }
     }
 
-    fn saw<V>(&self, outcome: Poll<io::Result<V>>) -> Poll<io::Result<V>> {
-        match &outcome {
-            Poll::Ready(_) => {
-                self.activity.moved.fetch_add(1, Ordering::Relaxed);
-                self.activity.blocked.store(false, Ordering::Relaxed);
-            }
-            Poll::Pending => self.activity.blocked.store(true, Ordering::Relaxed),
+    /// What became of writing these parts.
+    fn saw(
+        &mut self,
+        outcome: Poll<io::Result<usize>>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.activity.blocked.store(outcome.is_pending(), Ordering::Relaxed);
+        if let Poll::Ready(Ok(length)) = &outcome
+            && self.speech.is_answer(parts, *length)
+        {
+            self.activity.moved.fetch_add(1, Ordering::Relaxed);
         }
         outcome
     }
@@ -220,7 +249,7 @@ impl AsyncRead for Watched {
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = self.io().poll_write(cx, bytes);
-        self.saw(outcome)
+        self.saw(outcome, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -241,7 +270,7 @@ impl AsyncWrite for Watched {
             return self.poll_write(cx, room);
         }
         let outcome = self.io().poll_write_vectored(cx, bytes);
-        self.saw(outcome)
+        self.saw(outcome, bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -254,5 +283,37 @@ impl AsyncWrite for Watched {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.io().poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::{FutureExt as _, StreamExt as _, stream};
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(4);
+
+    async fn is_cut(activity: &Activity) -> bool {
+        tokio::time::timeout(PATIENCE * 3, activity.until_idle(PATIENCE)).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_is_at_work_while_its_next_frame_is_waited_for() {
+        let activity = Arc::<Activity>::default();
+        let first = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"first"))]);
+        let answer = Response::new(Body::from_stream(first.chain(stream::pending())));
+        let mut body = activity.begin().answer(answer).into_body();
+        assert!(!is_cut(&activity).await, "nothing was asked of it yet");
+        body.frame().await.unwrap().unwrap();
+        assert!(is_cut(&activity).await, "the first frame is not passed on");
+        assert!(body.frame().now_or_never().is_none());
+        assert!(!is_cut(&activity).await, "it is passed on, and the stream is silent");
+        drop(body);
+        assert!(is_cut(&activity).await);
+        assert_eq!(activity.handed_over.load(Ordering::Relaxed), 0);
     }
 }

@@ -10,7 +10,7 @@ use service_kit::http::ApiError;
 use crate::gateway::Gateway;
 use crate::routes::{Segment, Shared};
 use crate::status::not_found;
-use crate::upstream::Service;
+use crate::upstream::{For, Service};
 
 /// `GET /admin/v1/orders/{id}`
 pub(super) async fn one(
@@ -39,5 +39,5 @@ async fn pass(
 ) -> Result<Response, ApiError> {
     let order: OrderId = id.parse().map_err(|_| not_found())?;
     let path = format!("/internal/v1/admin/orders/{order}{suffix}");
-    gateway.upstream.pass(Service::Order, method, &path, headers, Bytes::new()).await
+    gateway.upstream.pass(For::Operator, Service::Order, method, &path, headers, Bytes::new()).await
 }

@@ -10,7 +10,7 @@ use service_kit::http::{ApiError, require_json};
 
 use crate::gateway::Gateway;
 use crate::routes::{Segment, Shared};
-use crate::upstream::Service;
+use crate::upstream::{For, Service};
 
 /// `GET /admin/v1/sales`
 pub(super) async fn list(State(gateway): Shared, headers: HeaderMap) -> Result<Response, ApiError> {
@@ -105,7 +105,7 @@ async fn ask(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     let path = format!("/internal/v1/admin/sales{suffix}");
-    gateway.upstream.pass(Service::Inventory, method, &path, headers, body).await
+    gateway.upstream.pass(For::Operator, Service::Inventory, method, &path, headers, body).await
 }
 
 /// The same, for what changes a sale: whoever changed it sees it changed here at once.

@@ -316,6 +316,7 @@ fn settings(changes: &[(&str, &str)]) -> Settings {
         ("SECKILL_ADMIN_TOKEN", ADMIN_TOKEN),
         ("SECKILL_TICKET_KEYS", TICKET_KEYS),
         ("SECKILL_BUYER_LIMIT", "off"),
+        ("SECKILL_BROWSE_LIMIT", "off"),
         ("SECKILL_SALE_LIMIT", "off"),
         ("SECKILL_ADDRESS_LIMIT", "off"),
         ("SECKILL_PUBLISH_WAIT_MS", "400"),

@@ -16,8 +16,9 @@ use crate::run::{Outcome, pause, release, wait_for};
 use crate::stack::{Shape, Stack};
 use crate::subject::{SOLD_SINCE_LINES_MIN, Subject, WEBHOOK_SECRET};
 
-/// Requests that must be under way when the platform is killed, for the run to count.
-const IN_FLIGHT_MIN: usize = 100;
+/// Buyers that must be connected when the platform is killed, for the run to count: each has a request under way, or
+/// waits for the next try.
+const CONNECTED_MIN: usize = 100;
 /// Time within which a restarted platform must be selling again.
 const SELLING_AGAIN_MAX: Duration = Duration::from_secs(5);
 
@@ -141,11 +142,11 @@ fn killed(loadtest: &Path, subject: &mut dyn Subject, journal: &Path, seed: u32)
     wait_for("the storm rising", Duration::from_secs(30), || lines() > 2_000)?;
     // Somewhere within the next second and a half, spread over the runs.
     pause(Duration::from_millis(u64::from(seed) * 389 % 1_500));
-    let in_flight = subject.connections();
+    let connected = subject.connections();
     subject.kill();
     let accepted_before = lines();
-    if in_flight < IN_FLIGHT_MIN {
-        return Err(format!("only {in_flight} requests were under way when it was killed"));
+    if connected < CONNECTED_MIN {
+        return Err(format!("only {connected} buyers were connected when it was killed"));
     }
     subject.start()?;
     let again = selling_again(subject)?;
@@ -158,7 +159,7 @@ fn killed(loadtest: &Path, subject: &mut dyn Subject, journal: &Path, seed: u32)
         return Err("nothing was sold after it was started again".into());
     }
     println!(
-        "   killed with {in_flight} requests under way and {accepted_before} accepted; selling again after {} ms; \
+        "   killed with {connected} buyers connected and {accepted_before} accepted; selling again after {} ms; \
          {} accepted in all",
         again.as_millis(),
         lines().saturating_sub(2)

@@ -110,6 +110,7 @@ pub(crate) async fn run(args: &RacesArgs, clock: &Clock) -> Result<bool, RunErro
 
 fn report(args: &RacesArgs, venue: &Venue, outcomes: &[Outcome], verdict: Verdict) -> Result<bool, RunError> {
     let count = |which: &dyn Fn(&Outcome) -> bool| outcomes.iter().filter(|o| which(o)).count();
+    let again: u32 = outcomes.iter().map(|outcome| outcome.race.captures_again).sum();
     let report = Report {
         title: format!("races on sale {}", venue.head.sale),
         tally: None,
@@ -117,6 +118,7 @@ fn report(args: &RacesArgs, venue: &Venue, outcomes: &[Outcome], verdict: Verdic
         extra: vec![
             ("orders raced", outcomes.len().into()),
             ("payments captured", count(&|o| o.captured() > 0).into()),
+            ("captures reported again", again.into()),
             ("captured after the deadline", count(&|o| o.race.paid_late).into()),
             ("captures refunded", count(&|o| o.refunded() > 0).into()),
             ("cancels answered 200", count(&|o| o.race.cancelled).into()),

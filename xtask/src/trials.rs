@@ -69,11 +69,18 @@ pub(crate) struct Options {
     encrypted: bool,
 }
 
+/// Plays one storm with this seed against a platform that is ready.
+type Storm = fn(&Options, &Path, &mut dyn Subject, &Home, u32) -> Outcome;
+
 /// Plays them; the first broken promise ends it.
 pub(crate) fn run(options: &Options) -> Outcome {
-    if options.which == Which::Released {
-        return released::run(options);
-    }
+    let storm: Storm = match options.which {
+        Which::Spike => spike,
+        Which::Kill => killed,
+        Which::Limits => limits,
+        Which::Races => races,
+        Which::Released => return released::run(options),
+    };
     let folder = release()?;
     for n in 1..=options.runs {
         let home = Home::new()?;
@@ -83,7 +90,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
         }
         subject.start()?;
         subject.ready()?;
-        one(options, &folder.join("loadtest"), subject.as_mut(), &home, n)
+        storm(options, &folder.join("loadtest"), subject.as_mut(), &home, n)
             .map_err(|why| format!("run {n} of {}: {why}", options.runs))?;
         println!("== run {n} of {} passed", options.runs);
     }
@@ -105,22 +112,19 @@ fn subject(options: &Options, folder: &Path, home: &Home) -> Outcome<Box<dyn Sub
     Ok(Box::new(Stack::new(&shape, Durability::Full)?))
 }
 
-fn one(options: &Options, loadtest: &Path, subject: &mut dyn Subject, home: &Home, n: u32) -> Outcome {
-    let seed = n.to_string();
-    match options.which {
-        Which::Spike => {
-            let (buyers, stock) = (options.buyers.to_string(), options.stock.to_string());
-            let words = ["spike", "--buyers", &buyers, "--stock", &stock, "--seed", &seed];
-            play(loadtest, subject, &words)
-        }
-        Which::Limits => play(loadtest, subject, &["buyers-limit", "--seed", &seed]),
-        Which::Races => {
-            let words = ["races", "--webhook-secret", WEBHOOK_SECRET, "--seed", &seed];
-            play(loadtest, subject, &words)
-        }
-        Which::Kill => killed(loadtest, subject, &home.path().join("journal"), n),
-        Which::Released => Err("this one brings its own platform".into()),
-    }
+fn spike(options: &Options, loadtest: &Path, subject: &mut dyn Subject, _: &Home, seed: u32) -> Outcome {
+    let (buyers, stock) = (options.buyers.to_string(), options.stock.to_string());
+    let words = ["spike", "--buyers", &buyers, "--stock", &stock, "--seed", &seed.to_string()];
+    play(loadtest, subject, &words)
+}
+
+fn limits(_: &Options, loadtest: &Path, subject: &mut dyn Subject, _: &Home, seed: u32) -> Outcome {
+    play(loadtest, subject, &["buyers-limit", "--seed", &seed.to_string()])
+}
+
+fn races(_: &Options, loadtest: &Path, subject: &mut dyn Subject, _: &Home, seed: u32) -> Outcome {
+    let words = ["races", "--webhook-secret", WEBHOOK_SECRET, "--seed", &seed.to_string()];
+    play(loadtest, subject, &words)
 }
 
 pub(crate) fn play(loadtest: &Path, subject: &dyn Subject, words: &[&str]) -> Outcome {
@@ -130,7 +134,8 @@ pub(crate) fn play(loadtest: &Path, subject: &dyn Subject, words: &[&str]) -> Ou
 }
 
 /// Kills the platform with a storm in full swing, starts it again, and has the journal judged.
-fn killed(loadtest: &Path, subject: &mut dyn Subject, journal: &Path, seed: u32) -> Outcome {
+fn killed(_: &Options, loadtest: &Path, subject: &mut dyn Subject, home: &Home, seed: u32) -> Outcome {
+    let journal = &home.path().join("journal");
     let journal_word = journal.display().to_string();
     let seed_word = seed.to_string();
     let words = ["storm", "--no-verdict", "--stock", "400000", "--connections", "256", "--duration", "16"];

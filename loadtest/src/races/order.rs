@@ -31,6 +31,8 @@ pub(super) struct Race {
     pub(super) order: String,
     /// Captures that the webhook took (200), repeats not counted.
     pub(super) captures: u32,
+    /// Its repeats that the webhook took.
+    pub(super) captures_again: u32,
     /// The first of them was reported after the deadline.
     pub(super) paid_late: bool,
     /// The cancel was answered 200.
@@ -133,7 +135,10 @@ async fn pay(
     for (kind, heard) in join_all(reports).await {
         let is_taken = heard?;
         race.webhook_refused |= !is_taken;
-        race.captures |= u32::from(is_taken && kind == WebhookKind::Succeeded);
+        if is_taken && kind == WebhookKind::Succeeded {
+            race.captures_again += race.captures;
+            race.captures = 1;
+        }
     }
     race.paid_late = at > 0;
     Ok(race)

@@ -20,8 +20,6 @@ use crate::subject::{Subject, WEBHOOK_SECRET};
 const ORDERS: &str = "300";
 /// Reports of each capture.
 const COPIES: &str = "10";
-/// Those of them that repeat it.
-const REPEATS: f64 = 9.0;
 /// Seconds to pay, and milliseconds around that deadline in which everybody acts.
 const PAY_WITHIN_S: &str = "3";
 const JITTER_MS: &str = "1000";
@@ -48,11 +46,10 @@ pub(super) fn webhooks_repeated(scene: &mut Scene<'_>) -> Outcome {
     Ok(())
 }
 
-/// Notes how often a capture was reported once more, in races that reported each of them so often: every report was
-/// answered, or they would have broken a promise.
+/// Notes how many reports that repeat a capture were taken, as the races count them.
 fn note_repeats(scene: &mut Scene<'_>, told: &Value) {
-    let captured = told["extra"]["payments_captured"].as_f64().unwrap_or(0.0);
-    scene.note(Effect::ReportedAgain, captured * REPEATS);
+    let again = told["extra"]["captures_reported_again"].as_f64().unwrap_or(0.0);
+    scene.note(Effect::ReportedAgain, again);
 }
 
 /// Webhooks are lost, then their answers are; the provider says it again.

@@ -65,6 +65,15 @@ fn a_payload_needs_a_proper_sub_and_a_future_exp() {
 }
 
 #[test]
+fn a_claim_that_nobody_reads_may_be_any_json() {
+    let usual = r#"{"alg":"HS256","typ":"JWT"}"#;
+    for other in ["1e400", r#""\ud800""#, "[[],{}]"] {
+        let payload = format!(r#"{{"sub":"a","exp":1790000060,"other":{other}}}"#);
+        assert_eq!(identity().buyer(&token(usual, &payload), NOW), "a".parse().ok(), "{other}");
+    }
+}
+
+#[test]
 fn no_single_changed_character_passes() {
     let token = identity().mint(&"alice".parse().unwrap(), NOW, 60);
     for at in 0..token.len() {

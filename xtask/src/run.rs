@@ -59,6 +59,16 @@ pub(crate) fn release() -> Outcome<PathBuf> {
     BUILT.get_or_init(build).clone()
 }
 
+/// The same for the examples of these packages, which are looked for in `examples` in that folder.
+pub(crate) fn release_examples(packages: &[&str]) -> Outcome<PathBuf> {
+    let folder = release()?;
+    if std::env::var_os("XTASK_BINARIES").is_none() {
+        let packages = packages.iter().flat_map(|package| ["-p", package]);
+        to_end(cargo(&["build", "--release", "--quiet", "--examples"]).args(packages))?;
+    }
+    Ok(folder.join("examples"))
+}
+
 /// Cargo's target folder.
 pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)

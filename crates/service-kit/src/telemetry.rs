@@ -1,5 +1,8 @@
 //! Logs and metrics of a process.
 
+use std::ffi::OsStr;
+use std::io::IsTerminal;
+
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
@@ -13,7 +16,10 @@ const AUDIT: &str = "audit=info";
 /// # Errors
 /// When the log filter or format cannot be understood.
 pub fn init(settings: &Settings) -> Result<Metrics, SettingsError> {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter(settings)?).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter(settings)?)
+        .with_ansi(wants_colours(std::io::stderr().is_terminal(), std::env::var_os("NO_COLOR").as_deref()))
+        .with_writer(std::io::stderr);
     // A second call in one process (tests) keeps the first subscriber; nothing is lost by that.
     let _ = match settings.required("SECKILL_LOG_FORMAT")? {
         "text" => builder.with_target(false).try_init(),
@@ -26,6 +32,12 @@ pub fn init(settings: &Settings) -> Result<Metrics, SettingsError> {
         }
     };
     Ok(Metrics::install())
+}
+
+/// Colours are for people: in a file or a log collector their escape codes are noise, and every request would pay for
+/// writing them. Who sets `NO_COLOR` wants none at all.
+fn wants_colours(terminal: bool, no_color: Option<&OsStr>) -> bool {
+    terminal && no_color.is_none_or(OsStr::is_empty)
 }
 
 fn filter(settings: &Settings) -> Result<EnvFilter, SettingsError> {
@@ -75,6 +87,13 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_unless_nobody_wants_them() {
+        assert!(wants_colours(true, None) && wants_colours(true, Some(OsStr::new(""))));
+        assert!(!wants_colours(true, Some(OsStr::new("1"))));
+        assert!(!wants_colours(false, None));
+    }
 
     #[test]
     fn what_operators_did_is_logged_whatever_the_filter_unless_a_file_has_it() {

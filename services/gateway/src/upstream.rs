@@ -249,3 +249,20 @@ fn behind(error: ClientError) -> ApiError {
         _ => error.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn when_all_calls_of_buyers_are_taken_operators_and_the_provider_still_have_theirs() {
+        let nobody = || HttpClient::new("http://127.0.0.1:1", None);
+        let upstream = Upstream::new(nobody(), nobody(), None);
+        let taken: Vec<_> = (0..CALLS_MAX).map(|_| upstream.share(For::Buyer).unwrap()).collect();
+        assert!(upstream.share(For::Buyer).is_err(), "more than {}", taken.len());
+        assert!(upstream.share(For::Operator).is_ok());
+        assert!(upstream.share(For::Provider).is_ok());
+        drop(taken);
+        assert!(upstream.share(For::Buyer).is_ok());
+    }
+}

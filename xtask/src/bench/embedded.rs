@@ -6,7 +6,7 @@ use super::gateway::{bare_axum, sold_out_sale};
 use super::storms::Storm;
 use super::wrk::{self, Request};
 use crate::platform::Platform;
-use crate::run::{Outcome, release, to_end};
+use crate::run::{Outcome, release, release_examples};
 use crate::subject::Subject;
 
 /// Length of a sustained storm, in seconds.
@@ -20,8 +20,7 @@ const WRK_S: u32 = 5;
 
 pub(super) fn run() -> Outcome {
     let folder = release()?;
-    let mut build = crate::run::cargo(&["build", "--release", "--quiet", "-p", "gateway", "--examples"]);
-    to_end(&mut build)?;
+    release_examples(&["gateway"])?;
     println!("machine: {}", super::machine());
     orders(&folder, None)?;
     orders(&folder, Some(STEADY_PER_S))?;

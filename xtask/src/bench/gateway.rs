@@ -14,7 +14,7 @@ use super::wrk::{self, Load, Request};
 use crate::http::bearer;
 use crate::platform::Platform;
 use crate::process::Owned;
-use crate::run::{Outcome, release, to_end, wait_for};
+use crate::run::{Outcome, release, release_examples, to_end, wait_for};
 use crate::subject::{Subject, token};
 use nginx::Nginx;
 
@@ -30,7 +30,7 @@ pub(super) fn run() -> Outcome {
         return Err("please install: wrk".into());
     }
     let folder = release()?;
-    to_end(&mut crate::run::cargo(&["build", "--release", "--quiet", "-p", "gateway", "--examples"]))?;
+    release_examples(&["gateway"])?;
     let home = tempfile::tempdir().map_err(|e| e.to_string())?;
     let mut platform = Platform::new(&folder.join("seckill"), &home.path().join("data"))?;
     platform.start()?;

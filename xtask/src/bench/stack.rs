@@ -7,7 +7,7 @@ use std::process::Command;
 use super::cpu::Spent;
 use super::storms::Storm;
 use crate::engines::{Durability, Engines};
-use crate::run::{Outcome, cargo, release, to_end};
+use crate::run::{Outcome, release, release_examples, to_end};
 use crate::stack::{Shape, Stack};
 use crate::subject::Subject;
 
@@ -29,13 +29,11 @@ pub(super) fn run() -> Outcome {
 }
 
 fn adapters() -> Outcome {
-    let packages = BESIDE_BARE_CLIENTS.iter().flat_map(|(package, _)| ["-p", package]);
-    to_end(cargo(&["build", "--release", "--quiet", "--examples"]).args(packages))?;
+    let programs = release_examples(&BESIDE_BARE_CLIENTS.map(|(package, _)| package))?;
     let engines = Engines::start(Durability::Full)?;
     for (package, example) in BESIDE_BARE_CLIENTS {
         println!("\n== {package}: {example}");
-        let program = crate::run::target().join("release/examples").join(example);
-        to_end(Command::new(program).envs(engines.test_variables()))?;
+        to_end(Command::new(programs.join(example)).envs(engines.test_variables()))?;
     }
     Ok(())
 }

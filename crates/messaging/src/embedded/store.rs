@@ -13,8 +13,9 @@ use super::queue::{queue_of_row, row_base};
 use crate::QueueError;
 use crate::topology::Cause;
 
-/// The writer's page cache, in KiB.
-const CACHE_KIB: u32 = 4_096;
+/// The writer's page cache, in KiB. What waits in line is small and was just written; and SQLite walks the whole cache
+/// at every commit that balances a tree.
+const CACHE_KIB: u32 = 1_024;
 /// The log is folded into the database beyond this many pages.
 const CHECKPOINT_PAGES: u32 = 4_000;
 /// The log file is cut back to this size after a checkpoint, in bytes.

@@ -59,7 +59,7 @@ pub(crate) fn release() -> Outcome<PathBuf> {
     BUILT.get_or_init(build).clone()
 }
 
-/// The same for the examples of these packages, which are looked for in `examples` in that folder.
+/// The same for the examples of these packages: answers the folder `examples` in that one.
 pub(crate) fn release_examples(packages: &[&str]) -> Outcome<PathBuf> {
     let folder = release()?;
     if std::env::var_os("XTASK_BINARIES").is_none() {

@@ -20,12 +20,12 @@ const WRK_S: u32 = 5;
 
 pub(super) fn run() -> Outcome {
     let folder = release()?;
-    release_examples(&["gateway"])?;
+    let examples = release_examples(&["gateway"])?;
     println!("machine: {}", super::machine());
     orders(&folder, None)?;
     orders(&folder, Some(STEADY_PER_S))?;
     if wrk::is_there() {
-        refusals(&folder)
+        refusals(&folder, &examples)
     } else {
         println!("wrk is not installed: the refusals were left out");
         Ok(())
@@ -55,13 +55,13 @@ fn orders(folder: &Path, rate: Option<f64>) -> Outcome {
 }
 
 /// Sold-out refusals under wrk, beside a bare axum handler that is sent the same bytes; in turns.
-fn refusals(folder: &Path) -> Outcome {
+fn refusals(folder: &Path, examples: &Path) -> Outcome {
     let home = tempfile::tempdir().map_err(|e| e.to_string())?;
     let mut platform = Platform::new(&folder.join("seckill"), &home.path().join("data"))?;
     platform.start()?;
     platform.ready()?;
     let buy = sold_out_sale(folder, &platform)?;
-    let (server, bare_port) = bare_axum(folder)?;
+    let (server, bare_port) = bare_axum(examples)?;
     let headers = [("content-type", "application/json"), ("authorization", "Bearer x")];
     let body = r#"{"ticket":"t","quantity":1}"#;
     let to_ours = Request::refused(home.path(), "ours", &format!("{buy}/orders"), body, &headers)?;

@@ -30,14 +30,14 @@ pub(super) fn run() -> Outcome {
         return Err("please install: wrk".into());
     }
     let folder = release()?;
-    release_examples(&["gateway"])?;
+    let examples = release_examples(&["gateway"])?;
     let home = tempfile::tempdir().map_err(|e| e.to_string())?;
     let mut platform = Platform::new(&folder.join("seckill"), &home.path().join("data"))?;
     platform.start()?;
     platform.ready()?;
     let buy = sold_out_sale(&folder, &platform)?;
     let open = open_sale(&platform)?;
-    let (bare, bare_port) = bare_axum(&folder)?;
+    let (bare, bare_port) = bare_axum(&examples)?;
     let slug = buy.rsplit('/').next().unwrap_or_default();
     let gate = crate::http::get(platform.port, "/api/v1/sales/gone/gate", "")?;
     let nginx = Nginx::start(home.path(), slug, crate::http::body_of(&gate))?;
@@ -138,8 +138,8 @@ pub(crate) fn new_sale(platform: &Platform, id: &str, stock: u32) -> Outcome<Str
 }
 
 /// The baseline: an axum handler that answers the same refusal without looking at the request.
-pub(super) fn bare_axum(folder: &Path) -> Outcome<(Owned, u16)> {
-    let mut command = Command::new(folder.join("examples").join("bare_axum"));
+pub(super) fn bare_axum(examples: &Path) -> Outcome<(Owned, u16)> {
+    let mut command = Command::new(examples.join("bare_axum"));
     command.stdout(Stdio::piped());
     let mut owned = Owned::start(command)?;
     let out = owned.output().ok_or("bare_axum has no output")?;

@@ -21,7 +21,7 @@ use super::watch::Activity;
 /// The name of the back row's threads.
 const THREAD_NAME: &str = "back-row";
 /// How far they give way. With more, whatever else wakes up takes the processor away in the middle of their work, also
-/// from refusals that nobody waits behind: a refusal took 22 instead of 17 µs with 19, the most there is.
+/// from refusals that nobody waits behind; with 19, the most there is, that was measured (docs/performance.md).
 #[cfg(target_os = "linux")]
 const NICE: i32 = 1;
 

@@ -192,3 +192,27 @@ test("what follows an order is asked for again when the shop was too busy to giv
   assert.equal(new Set(tried).size, 3, "each time under another address");
   assert.equal(view().key, "order-paid");
 });
+
+test("an order is cancelled by whoever says so twice, and by nobody else", async () => {
+  const shop = (what) => (what.endsWith("/cancel") ? [200, order("cancelled")] : what.endsWith("/events") ? [404, {}] : [200, order("pending_payment")]);
+  const { buyer, session, asked, view } = rig(shop, { kept: { "shop.order.s.ada": "o1" } });
+  await buyer.resume();
+  await settle();
+  const dialog = () => document.body.find((node) => node.tag === "dialog");
+  const cancels = () => asked.filter(({ what }) => what === "POST /api/v1/orders/o1/cancel").length;
+  for (const leave of [() => dialog().escape(), () => dialog().close(document.activeElement.value)]) {
+    buyer.cancel();
+    await settle();
+    assert.equal(document.activeElement.textContent, "Keep my order");
+    assert.ok(document.getElementById(dialog().getAttribute("aria-labelledby")).textContent.length > 0);
+    leave();
+    await settle();
+    assert.deepEqual([dialog(), cancels(), view().key], [null, 0, "order-pending_payment"]);
+  }
+  buyer.cancel();
+  await settle();
+  dialog().close(dialog().find((node) => /^Yes/.test(node.textContent) && node.tag === "button").value);
+  await settle();
+  assert.deepEqual([cancels(), view().key], [1, "order-cancelled"]);
+  session.signOut();
+});

@@ -23,7 +23,8 @@ function deadline(signal, ms) {
   };
 }
 
-function init(method, { body, token, signal, accept = "application/json" }) {
+/** What `fetch` is told. */
+export function init(method, { body, token, signal, accept = "application/json" }) {
   const headers = { accept };
   if (token) headers.authorization = `Bearer ${token}`;
   if (body !== undefined) headers["content-type"] = "application/json";
@@ -65,10 +66,6 @@ export async function untilLoaded(load, pause) {
     }
   }
 }
-
-/** The raw response of a stream, or `null` when there is none to be had. */
-export const openStream = (path, { token, signal }) =>
-  fetch(path, init("GET", { token, signal, accept: "text/event-stream" })).catch(() => null);
 
 const id = encodeURIComponent;
 export const get = (path, options) => request("GET", path, options);

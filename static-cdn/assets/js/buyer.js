@@ -149,8 +149,8 @@ export function createBuyer({ sale, session, storage, gate, clock, changed, slee
 
   async function cancel() {
     const id = facts.order.order_id;
-    set({ note: "Cancelling…" });
-    const answer = await own(orderDesk().then(({ cancelOrder }) => cancelOrder(id, signed())));
+    const onSure = () => set({ note: "Cancelling…" });
+    const answer = await own(orderDesk().then(({ cancelOrder }) => cancelOrder(id, signed(), onSure)));
     if (answer) set(answer.ok ? { order: answer.body, note: "" } : { note: answer.note });
   }
 

@@ -4,6 +4,7 @@ import { test } from "node:test";
 // What is imported on demand is at hand here, so that no test waits for a disk.
 import "../assets/js/order-stream.js";
 import "../assets/js/room.js";
+import "../assets/js/room-view.js";
 import { createBuyer } from "../assets/js/buyer.js";
 import { createClock } from "../assets/js/clock.js";
 import { createSession } from "../assets/js/session.js";
@@ -181,15 +182,15 @@ test("an answer for a buyer who has left is nobody's", async () => {
 
 test("what follows an order is asked for again when the shop was too busy to give it", async () => {
   const tried = [];
-  const load = async (again) => {
-    tried.push(again);
+  const load = async (file) => {
+    tried.push(file);
     if (tried.length < 3) throw new TypeError("no network");
     return { followOrder: ({ onOrder }) => onOrder(order("paid")) };
   };
   const { buyer, view } = rig(() => [200, order("queued")], { load, kept: { "shop.order.s.ada": "o1" } });
   await buyer.resume();
   await settle();
-  assert.equal(new Set(tried).size, 3, "each time under another address");
+  assert.deepEqual(tried, ["./order-stream.js", "./order-stream.js?again=1", "./order-stream.js?again=2"]);
   assert.equal(view().key, "order-paid");
 });
 
@@ -215,4 +216,60 @@ test("an order is cancelled by whoever says so twice, and by nobody else", async
   await settle();
   assert.deepEqual([cancels(), view().key], [1, "order-cancelled"]);
   session.signOut();
+});
+
+/** Gives the real module after `failures` failed askings, and fails like a browser: what failed once fails again. */
+function losing(name, failures) {
+  const tried = [];
+  const load = async (file) => {
+    if (!file.includes(`/${name}.js`)) return import(`../assets/js/${file.slice(2)}`);
+    assert.ok(!tried.includes(file), "a browser remembers that this one failed");
+    tried.push(file);
+    if (tried.length <= failures) throw new TypeError("no network");
+    return import(`../assets/js/${name}.js`);
+  };
+  return { tried, load };
+}
+const ROOM = { state: "open", buy: "/buy", room: true, opens_at: 0, ends_at: 9e12 };
+const letIn = (what, { body } = {}) =>
+  what.endsWith("/waiting-room") ? [200, { state: "open", pass: "in", pass_ends_at: 9e12 }]
+  : what.endsWith("/tickets") ? (body?.pass ? [200, { ticket: "t", order_id: "o1", expires_at: 9e12 }] : [403, { code: "waiting_room" }])
+  : what === "POST /buy/orders" ? [202, { order_id: "o1", status: "queued" }]
+  : what.endsWith("/events") ? [404, {}] : [200, order("paid")];
+
+for (const name of ["entry", "room", "order-stream"]) {
+  test(`${name}.js lost once at the rush costs a moment, and not the purchase`, async () => {
+    const { tried, load } = losing(name, 1);
+    const { buyer, view } = rig(letIn, { load, gateState: ROOM });
+    await buyer.buy(1);
+    await settle();
+    assert.equal(view().key, "order-paid");
+    assert.deepEqual(tried, [`./${name}.js`, `./${name}.js?again=1`]);
+  });
+}
+
+for (const name of ["entry", "room"]) {
+  test(`${name}.js that does not come is a line that is down, no closed room, and the next press asks anew`, async () => {
+    const lost = losing(name, 24);
+    const { buyer, view } = rig(letIn, { load: lost.load, gateState: ROOM });
+    await buyer.buy(1);
+    assert.equal(view().key, "refusal-unreachable");
+    assert.equal(lost.tried.length, 24, "three askings in each of eight tries");
+    await buyer.buy(1);
+    await settle();
+    assert.equal(view().key, "order-paid");
+  });
+}
+
+test("where the gate tells of a room, its words come and so does its door, before anybody presses", async () => {
+  const { tried, load } = losing("room-view", 1);
+  const asked = [];
+  const { buyer, view, asked: sent } = rig(letIn, { load: (file) => (asked.push(file), load(file)), gateState: ROOM });
+  assert.equal(view().key, "gate-open", "until then the gate's own words do");
+  buyer.gateNews(0);
+  await settle();
+  assert.equal(view().key, "room-open");
+  assert.equal(tried.length, 2);
+  assert.ok(asked.includes("./room.js"));
+  assert.deepEqual(sent, [], "no place is taken for somebody who did not ask for one");
 });

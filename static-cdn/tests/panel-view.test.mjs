@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { panelView } from "../assets/js/panel-view.js";
+import * as roomViews from "../assets/js/room-view.js";
 
 const sale = { id: "s", title: "S", price_cents: 19_900, currency: "EUR", stock: 500, per_user_limit: 2, opens_at: 1_000_000, ends_at: 9_000_000, pay_within_s: 300 };
 const gateIn = (state) => ({ state, opens_at: sale.opens_at, ends_at: sale.ends_at, ...(state === "open" ? { buy: "/api/v1/buy/x" } : {}) });
 const order = (status, more = {}) => ({ order_id: "o", sale: "s", quantity: 1, amount_cents: 19_900, currency: "EUR", status, created_at: 1, pay_by: status === "queued" ? null : 2_000_000, ...more });
-const view = (facts) => panelView({ sale, gate: gateIn("open"), now: 1_500_000, user: "ada", attempt: null, refusal: null, order: null, trouble: null, ...facts });
+const view = (facts) => panelView({ sale, gate: gateIn("open"), now: 1_500_000, user: "ada", attempt: null, refusal: null, order: null, trouble: null, roomViews, ...facts });
 const refusal = (status, code, body = {}) => ({ refusal: { status, code, body } });
 const waiting = (status) => ({ attempt: { step: "waiting", status, code: "c", tries: 1, triesMax: 8, retryAt: 5, holdsTicket: true } });
 
@@ -113,6 +114,7 @@ test("whoever pressed before their turn sees the line and not a spinner", () => 
   const pressed = { ...EVERY["room, in line"], attempt: { step: "ticket" } };
   assert.equal(view(pressed).key, "room-line");
   assert.equal(view({ ...pressed, room: EVERY["room, let in"].room }).key, "attempt-ticket");
+  assert.equal(view({ ...pressed, roomViews: null }).key, "attempt-ticket", "nor waits for the words to come");
 });
 
 test("unknown codes still get an answer", () => {

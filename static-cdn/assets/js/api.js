@@ -5,7 +5,7 @@ import { retryAfterMs } from "./schedule.js";
 
 const TIMEOUT_MS = 12_000;
 
-const unreachable = (sentAt) => ({ ok: false, status: 0, code: "unreachable", body: null, retryAfterMs: 0, sentAt, receivedAt: performance.now() });
+export const unreachable = (sentAt = performance.now()) => ({ ok: false, status: 0, code: "unreachable", body: null, retryAfterMs: 0, sentAt, receivedAt: performance.now() });
 
 /** One signal for the caller's wish to stop and for our patience. */
 function deadline(signal, ms) {
@@ -55,16 +55,27 @@ export async function request(method, path, options = {}) {
   }
 }
 
-/** Asks for a module until it comes, as if for another each time: some browsers remember a failure. */
-export async function untilLoaded(load, pause) {
-  for (let failures = 0, again = ""; ; failures += 1) {
-    try {
-      return await load(again);
-    } catch {
-      await pause(failures);
-      again = `?again=${failures}`;
+const bring = (file) => import(file);
+
+/**
+ * A module that is imported when it is first wanted. One that did not come is asked for as if it were another, since
+ * browsers remember a failure. Resolves with `null` when `triesMax` askings in a row have failed.
+ */
+export function onDemand(name, { load = bring, pause, triesMax = Infinity }) {
+  let coming = null;
+  let failures = 0;
+  async function come() {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await load(`./${name}.js${failures ? `?again=${failures}` : ""}`);
+      } catch {
+        failures += 1;
+        if (tries >= triesMax) return (coming = null);
+        await pause(tries);
+      }
     }
   }
+  return () => (coming ??= come());
 }
 
 const id = encodeURIComponent;

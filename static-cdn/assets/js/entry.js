@@ -61,7 +61,7 @@ export async function enter({ first, ask, wait, solve = work, digits = readDigit
   for (let proofs = 0; proofs < PROOFS_MAX; ) {
     if (answer.code === "waiting_room" && !body.pass) {
       const pass = await wait();
-      if (!pass || pass.status) return pass ?? answer;
+      if (typeof pass !== "string") return pass ?? answer;
       body.pass = pass;
     } else if (answer.code === "proof_required" && answer.body?.proof) {
       proofs += 1;

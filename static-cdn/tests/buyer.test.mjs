@@ -273,3 +273,20 @@ test("where the gate tells of a room, its words come and so does its door, befor
   assert.ok(asked.includes("./room.js"));
   assert.deepEqual(sent, [], "no place is taken for somebody who did not ask for one");
 });
+
+for (const state of ["upcoming", "open"]) {
+  test(`nobody is told of a place, or of a draw, before the shop has given it: ${state}`, async () => {
+    let answer = null;
+    const gateState = { ...ROOM, state, opens_at: state === "upcoming" ? 9e12 : 0 };
+    const { buyer, session, view } = rig((what) => (what.endsWith("/waiting-room") ? new Promise((done) => (answer = done)) : [404, {}]), { gateState });
+    buyer.gateNews(0);
+    buyer.join();
+    await settle();
+    assert.deepEqual([view().key, view().tone, view().busy, view().primary.disabled], ["room-asking", "wait", true, true]);
+    assert.doesNotMatch(view().title + view().text, /take part|the draw is|in line/i);
+    answer([200, { place: "p1", state, position: state === "open" ? 4 : null }]);
+    await settle();
+    assert.equal(view().key, state === "open" ? "room-line" : "room-joined");
+    session.signOut();
+  });
+}

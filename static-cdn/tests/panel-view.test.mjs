@@ -26,6 +26,7 @@ const EVERY = {
   ),
   "room, nobody signed in": { gate: { ...gateIn("upcoming"), room: true }, now: 1, user: null },
   "room, not joined": { gate: { ...gateIn("upcoming"), room: true }, now: 1 },
+  "room, asked for a place": { gate: { ...gateIn("upcoming"), room: true }, now: 1, room: { asking: true } },
   "room, joined": { gate: { ...gateIn("upcoming"), room: true }, now: 1, room: { state: "upcoming", position: null } },
   "room, open, not joined": { gate: { ...gateIn("open"), room: true } },
   "room, in line": { gate: { ...gateIn("open"), room: true }, room: { state: "open", position: 7, wait_s: 3 } },

@@ -63,7 +63,7 @@ export function createBuyer({ sale, session, storage, gate, clock, changed, slee
   async function join() {
     if (facts.room) return;
     const asking = era;
-    set({ room: { state: "upcoming", position: null }, refusal: null, note: "" });
+    set({ room: { asking: true }, refusal: null, note: "" });
     const end = await turn();
     if (asking !== era || end?.pass || facts.attempt || facts.order) return;
     if (end?.status === 401) return refused(end);

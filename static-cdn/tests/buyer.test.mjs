@@ -290,3 +290,13 @@ for (const state of ["upcoming", "open"]) {
     session.signOut();
   });
 }
+
+test("an order that is still being written is in no list, and is not said to be none", async () => {
+  const shop = (what) => (what.startsWith("GET /api/v1/orders?") ? [200, { orders: [order("expired")] }] : what.endsWith("/tickets") ? [200, { ticket: "t", order_id: "o2", expires_at: 9e12 }] : [409, { code: "limit_reached" }]);
+  const { buyer, view } = rig(shop);
+  await buyer.buy(1);
+  await buyer.findMine();
+  assert.match(buyer.facts.note, /just placed.*in a moment/);
+  assert.doesNotMatch(buyer.facts.note, /none of your/i);
+  assert.equal(view().primary.action, "my-order", "looking again is one press");
+});

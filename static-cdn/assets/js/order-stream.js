@@ -104,11 +104,14 @@ export async function cancelOrder(id, options, onSure) {
   return { ...answer, note: answer.code === "not_cancellable" ? "This order can no longer be cancelled." : "Cancelling did not work just now. Please try again." };
 }
 
-/** The buyer's newest order at a sale that is still worth something. Asked for by one buyer, never by a crowd. */
+/**
+ * The buyer's newest order at a sale that is still worth something. Asked for by one buyer, never by a crowd. The list
+ * lacks what is still being written: not to find an order there does not mean that there is none.
+ */
 export async function newestOrder(sale, options) {
   const answer = await get(paths.orders(null, 100), options);
   if (!answer.ok) return { ...answer, note: "Your orders can't be read just now. Please try again." };
   const here = answer.body.orders.filter((order) => order.sale === sale);
   const order = here.find(({ status }) => status === "pending_payment") ?? here.find(({ status }) => ["queued", "paid"].includes(status));
-  return { ...answer, order, note: "None of your orders holds a unit any more. Please try again." };
+  return { ...answer, order, note: "No order that holds a unit is listed yet. One that you have just placed is there in a moment: please look again." };
 }

@@ -34,7 +34,7 @@ const EVERY = {
   "room, let in": { gate: { ...gateIn("open"), room: true }, room: { state: "open", pass: "p", pass_ends_at: 1_600_000 } },
   looking: { order: { order_id: "o", status: "unknown" } },
   declined: { order: order("pending_payment"), declined: true },
-  ...Object.fromEntries([[403, "proof_left"], [404, "order_not_found"]].map(([status, code]) => [`refused ${code}`, refusal(status, code)])),
+  ...Object.fromEntries([[403, "proof_left"], [403, "proof_undone"], [403, "proof_required"], [404, "order_not_found"]].map(([status, code]) => [`refused ${code}`, refusal(status, code)])),
   "refused not_enough": refusal(409, "not_enough", { available: 2 }),
 };
 

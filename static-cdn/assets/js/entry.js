@@ -70,7 +70,7 @@ export async function enter({ first, ask, wait, solve = work, digits = readDigit
       // Nothing is sent for somebody who left: an empty answer would only use the challenge up.
       if (captcha === null) return { ...answer, code: "proof_left" };
       const solution = await solve(wanted).catch(() => null);
-      if (solution === null) return answer;
+      if (solution === null) return { ...answer, code: "proof_undone" };
       body.proof = { challenge: wanted.challenge, solution, captcha };
     } else {
       return answer;

@@ -300,3 +300,26 @@ test("an order that is still being written is in no list, and is not said to be 
   assert.doesNotMatch(buyer.facts.note, /none of your/i);
   assert.equal(view().primary.action, "my-order", "looking again is one press");
 });
+
+const streamed = (...told) => new Response(told.map((news) => `event: place\ndata: ${JSON.stringify(news)}\n\n`).join(""));
+
+test("a sale that ends while somebody waits in line has ended: no closed room, and no number in line", async () => {
+  const { buyer, view, storage } = rig((what) => (what.endsWith("/tickets") ? [403, { code: "waiting_room" }] : [200, { place: "p1", state: "open", position: 7 }]), { gateState: ROOM });
+  buyer.gateNews(0);
+  const answered = globalThis.fetch;
+  globalThis.fetch = (path, options) => (path.endsWith("/events") ? Promise.resolve(streamed({ state: "ended", position: 7 })) : answered(path, options));
+  await buyer.buy(1);
+  assert.deepEqual([buyer.facts.refusal.code, view().key, view().title], ["ended", "refusal-ended", "This sale has ended"]);
+  assert.deepEqual([buyer.facts.room, storage.getItem("shop.place.s.ada")], [null, null]);
+});
+
+test("a place kept for a sale that has ended is no waiting room that can't be reached", async () => {
+  const gateState = { state: "ended", room: true, opens_at: 0, ends_at: 1 };
+  const { buyer, view, storage } = rig(() => [410, { code: "ended" }], { kept: { "shop.place.s.ada": "p1" }, gateState });
+  buyer.gateNews(0);
+  await buyer.resume();
+  await settle();
+  assert.equal(view().title, "This sale has ended");
+  assert.equal(buyer.facts.note, "");
+  assert.equal(storage.getItem("shop.place.s.ada"), null);
+});

@@ -118,3 +118,9 @@ test("work that takes too long, or that no worker does, is told as what it is", 
     assert.equal(workers.at(-1).isOver, true);
   }
 });
+
+test("what ended the wait is the answer, also a line that is down", async () => {
+  for (const end of [{ ok: false, status: 410, code: "ended" }, { ok: false, status: 0, code: "unreachable" }]) {
+    assert.equal(await enter({ first: refused("waiting_room"), ask: assert.fail, wait: async () => end }), end);
+  }
+});

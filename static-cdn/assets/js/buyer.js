@@ -12,9 +12,8 @@ import "./sse.js";
 const SHAKY = "The connection is shaky; what you see may be a moment old.";
 // While a purchase waits for a module: then it had better try again as a whole.
 const LOADS_MAX = 3;
-const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 
-export function createBuyer({ sale, session, storage, gate, clock, changed, sleep = wait, load }) {
+export function createBuyer({ sale, session, storage, gate, clock, changed, load, sleep = (ms) => new Promise((done) => setTimeout(done, ms)) }) {
   // `wanted` outlives every refusal: "Try again" means the same again.
   const facts = { attempt: null, refusal: null, order: null, room: null, roomViews: null, wanted: 1, paying: false, declined: false, note: "" };
   let following = null;
@@ -66,8 +65,8 @@ export function createBuyer({ sale, session, storage, gate, clock, changed, slee
     set({ room: { asking: true }, refusal: null, note: "" });
     const end = await turn();
     if (asking !== era || end?.pass || facts.attempt || facts.order) return;
-    if (end?.status === 401) return refused(end);
-    set({ room: null, note: "The waiting room can't be reached just now. Please try again." });
+    set({ room: null, note: end?.status ? "" : `The waiting room ${end ? "can't be reached" : "is too busy"} just now. Please try again.` });
+    if (end?.status) refused(end);
   }
 
   async function buy(quantity) {
@@ -83,7 +82,8 @@ export function createBuyer({ sale, session, storage, gate, clock, changed, slee
     const onStep = (step) => isOver() || set({ attempt: { ...step, triesMax: PURCHASE_TRIES_MAX, retryAt: step.step === "waiting" ? clock.now() + step.waitMs : null } });
     const end = await purchase({ shop, store, quantity, sleep, random: Math.random, onStep });
     if (isOver()) return;
-    set({ attempt: null });
+    // Whoever waits no more has no number in line.
+    set({ attempt: null, room: facts.room?.pass ? facts.room : null });
     return end.order_id ? follow(end) : refused(end.refusal);
   }
 

@@ -118,6 +118,12 @@ test("whoever pressed before their turn sees the line and not a spinner", () => 
   assert.equal(view({ ...pressed, roomViews: null }).key, "attempt-ticket", "nor waits for the words to come");
 });
 
+test("a ticket is called kept only where there is one", () => {
+  const busy = (holdsTicket) => view({ refusal: { status: 503, code: "overloaded", holdsTicket } }).text;
+  assert.match(busy(true), /ticket is kept/);
+  assert.doesNotMatch(busy(false), /ticket/);
+});
+
 test("unknown codes still get an answer", () => {
   assert.equal(view(refusal(418, "teapot")).key, "refusal-other");
   assert.equal(view(refusal(502, "http_502")).key, "refusal-busy");

@@ -62,9 +62,12 @@ test("a ticket kept over a reload is sent, no new one taken", async () => {
 
 test("the tries are bounded, and the ticket survives giving up", async () => {
   const { run, asked, store } = rig({ orders: Array(20).fill(BUSY) });
-  assert.equal((await run()).refusal.code, "overloaded");
+  const { refusal } = await run();
+  assert.deepEqual([refusal.code, refusal.holdsTicket], ["overloaded", true]);
   assert.equal(asked.filter((entry) => entry.startsWith("order")).length, PURCHASE_TRIES_MAX);
   assert.equal(store.held.ticket, "t1");
+  const none = await rig({ tickets: Array(20).fill(BUSY) }).run();
+  assert.deepEqual([none.refusal.code, none.refusal.holdsTicket], ["overloaded", false]);
 });
 
 test("a plain refusal ends it without asking the order store", async () => {

@@ -65,13 +65,15 @@ const GATE_VIEWS = {
 };
 
 function attemptView({ step, status, code, tries = 0, retryAt, triesMax, holdsTicket }) {
+  // A busy purchase comes and goes between trying and waiting: for ears that is one thing.
+  const speech = tries > 0 ? "attempt-again" : undefined;
   if (step !== "waiting") {
     const title = step === "ticket" ? "Getting your place…" : "Placing your order…";
-    return { key: `attempt-${step}`, tone: "wait", icon: "ticket", title, text: "This takes a moment. Please keep the page open.", busy: true, primary: { ...BUY, label: "One moment…", busy: true } };
+    return { key: `attempt-${step}`, speech, tone: "wait", icon: "ticket", title, text: "This takes a moment. Please keep the page open.", busy: true, primary: { ...BUY, label: "One moment…", busy: true } };
   }
   const timer = { kind: "retry", to: retryAt, label: "Next try in" };
   const same = holdsTicket ? " Your ticket is kept, so you cannot buy twice by mistake." : "";
-  const common = { timer, busy: true, primary: { ...BUY, label: "Trying for you…", busy: true } };
+  const common = { speech, timer, busy: true, primary: { ...BUY, label: "Trying for you…", busy: true } };
   if (status === 429) {
     return { key: "attempt-limited", tone: "warn", icon: "slow", title: "A little too quick", text: `The shop asks us to slow down. We go on by ourselves.${same}`, ...common };
   }

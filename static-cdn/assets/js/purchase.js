@@ -101,7 +101,7 @@ export async function purchase({ shop, store, quantity, sleep, random, onStep })
   /** Waits if another try is due; otherwise the answer is the end of it. */
   async function again(answer) {
     tries += 1;
-    if (!isTransient(answer) || tries >= PURCHASE_TRIES_MAX) return { refusal: answer };
+    if (!isTransient(answer) || tries >= PURCHASE_TRIES_MAX) return { refusal: { ...answer, holdsTicket: held !== null } };
     const waitMs = purchaseRetryMs({ tries, retryAfterMs: answer.retryAfterMs, random: random() });
     onStep({ step: "waiting", code: answer.code, status: answer.status, waitMs, tries, holdsTicket: held !== null });
     await sleep(waitMs);

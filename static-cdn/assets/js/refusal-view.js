@@ -46,7 +46,7 @@ const VIEWS = {
   invalid_ticket: () => ({ tone: "warn", icon: "ticket", title: "Your ticket ran out", text: "It was good for a short time only. Nothing was charged; a new one is a press away." }),
   unknown_path: () => ({ tone: "warn", icon: "back", title: "This page is out of date", text: "The sale has moved on since it was loaded.", primary: { action: "reload", label: "Reload the page" } }),
   order_not_found: () => ({ tone: "warn", icon: "bag", title: "We can't find that order", text: "It was never placed, or it belongs to another account.", primary: { action: "orders", label: "See my orders" }, secondary: [{ action: "dismiss", label: "Back to the sale" }] }),
-  busy: () => ({ tone: "wait", icon: "crowd", title: "Still too busy", text: "We asked several times. Your ticket is kept, so trying again goes on where we stopped." }),
+  busy: ({ refusal }) => ({ tone: "wait", icon: "crowd", title: "Still too busy", text: `We asked several times. ${refusal.holdsTicket ? "Your ticket is kept, so trying again goes on where we stopped." : "Nothing was ordered; you can try again."}` }),
   other: () => ({ tone: "bad", icon: "cross", title: "That did not work", text: "Something went wrong on the way, and nothing was charged. Please try again." }),
 };
 

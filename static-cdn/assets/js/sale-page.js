@@ -142,8 +142,9 @@ addEventListener("pageshow", (event) => event.persisted && (gate.refresh(), buye
 setInterval(panel.tick, 250);
 // Some views change when a moment passes, not when somebody answers.
 setInterval(() => {
-  // A tab that stayed visible is not told about a sleep.
-  if (clock.slipped() && !document.hidden) gate.refresh();
+  // A tab that stayed visible is not told about a sleep, and an ended sale's gate is not asked by being seen. A hidden
+  // tab leaves the question for when somebody looks: it is answered once.
+  if (!document.hidden && clock.slipped()) gate.refresh();
   draw();
 }, 1000);
 document.body.dataset.ready = "soon";

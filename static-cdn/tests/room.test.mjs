@@ -79,3 +79,16 @@ test("a turn that has come brings no place", async () => {
   await end;
   assert.equal(places.read(), "p1");
 });
+
+test("a place whose answer broke off is asked for again, and kept meanwhile", async (t) => {
+  const places = keep();
+  places.write("p1");
+  const sent = [];
+  t.mock.method(globalThis, "fetch", async (_, { body }) => {
+    sent.push(JSON.parse(body).place);
+    return sent.length === 1 ? new Response('{"place":', { status: 200 }) : Response.json({ state: "open", pass: "in" });
+  });
+  const end = await waitForTurn({ sale: "s", token: "t", places, signal: AbortSignal.timeout(5_000), onPlace: () => {}, pause: async () => {} });
+  assert.equal(end.pass, "in");
+  assert.deepEqual([sent, places.read()], [["p1", "p1"], "p1"]);
+});

@@ -37,10 +37,12 @@ export async function request(method, path, options = {}) {
   try {
     const response = await fetch(path, init(method, { ...options, signal: limit.signal }));
     const receivedAt = performance.now();
-    // Something between us and the shop may answer in HTML: then the status alone speaks.
+    // Something between us and the shop may answer in HTML: then the status of a refusal alone speaks. But what the shop
+    // grants is in the body, always: without one the answer was lost on its way.
     const body = await response.json().catch(() => null);
+    if (response.ok && body === null) return unreachable(sentAt);
     return {
-      ok: response.ok && body !== null,
+      ok: response.ok,
       status: response.status,
       code: response.ok ? null : (body?.code ?? `http_${response.status}`),
       body,

@@ -1,6 +1,8 @@
 // The front page: its sales and orders stay in step with the shop, and whoever has the focus keeps it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+// What is imported on demand is at hand here, so that no test waits for a disk.
+import "../assets/js/account.js";
 import { createOrderList } from "../assets/js/order-list.js";
 import { FakeElement, installDom, memory, serve, settle, tokenOf } from "./fake-dom.mjs";
 
@@ -199,4 +201,36 @@ test("with no order on its way they are still read now and then: one may be wait
   page.show(true);
   await settle();
   assert.equal(page.count("/orders"), found + 1);
+});
+
+for (const [how, hash] of [["the link", ""], ["an address", "#orders"]]) {
+  test(`"My orders" by ${how} asks somebody signed out who they are, and leads them there`, async (t) => {
+    const page = await front(t, `my-orders-${how}`, (what, { body }) => (what.includes("/orders") ? [200, { orders: [order("o1", "paid")], next: null }] : what.startsWith("GET /api/v1/demo/login") ? [405, {}] : what.includes("login") ? [200, { token: tokenOf({ sub: body.user }) }] : undefined), { user: null, hash });
+    let scrolls = 0;
+    document.getElementById("orders").scrollIntoView = () => (scrolls += 1);
+    const dialog = () => document.body.find((node) => node.tag === "dialog");
+    if (how === "the link") {
+      assert.equal(dialog(), null, "nobody is asked for nothing");
+      document.getElementById("my-orders").click();
+      await settle();
+    }
+    assert.equal(dialog().open, true);
+    dialog().find((node) => node.id === "user").value = "ada";
+    dialog().find((node) => node.tag === "form").dispatchEvent(new Event("submit", { cancelable: true }));
+    await settle();
+    assert.deepEqual([dialog().open, document.getElementById("mine").hidden, scrolls], [false, false, 1]);
+    assert.match(page.texts("orders").join(), /Paid/);
+    document.getElementById("my-orders").click();
+    await settle();
+    assert.deepEqual([dialog().open, scrolls], [false, 2], "whoever is signed in is led there at once");
+  });
+}
+
+test("whoever would rather not sign in stays where they are", async (t) => {
+  const page = await front(t, "not-now", (what) => (what.includes("login") ? [405, {}] : undefined), { user: null, hash: "#orders" });
+  document.getElementById("orders").scrollIntoView = assert.fail;
+  document.body.find((node) => node.tag === "dialog").escape();
+  await settle();
+  assert.equal(document.getElementById("mine").hidden, true);
+  assert.equal(page.count("/orders"), 0);
 });

@@ -110,6 +110,12 @@ session.onChange(() => {
   mailbox.clear();
   loadMine();
 });
+/** Orders are somebody's: whoever is signed out is asked who they are, and led on. */
+async function goToOrders() {
+  if (session.user() || (await account.ask())) $("orders").scrollIntoView();
+}
+// The link itself leads nowhere while what it leads to is hidden.
+$("my-orders").addEventListener("click", goToOrders);
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) return;
   loadSales();
@@ -123,4 +129,4 @@ setInterval(() => {
 document.body.dataset.ready = "true";
 session.takeHandedOver();
 loadSales();
-loadMine().then(() => location.hash === "#orders" && session.user() && $("orders").scrollIntoView());
+loadMine().then(() => location.hash === "#orders" && goToOrders());

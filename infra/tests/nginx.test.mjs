@@ -43,7 +43,7 @@ async function stoppedGateway() {
 /** The same rules, at sockets of this test's own; one stranger may ask three times at once instead of 401. */
 function configuration(stopped) {
   const changes = [
-    [/^worker_processes auto;/m, "worker_processes 1;\ndaemon off;"],
+    [/^worker_processes 8;/m, "worker_processes 1;\ndaemon off;"],
     [/^worker_rlimit_nofile .*$/m, process.getuid?.() === 0 ? "user root root;" : ""],
     [/worker_connections 65536;/, "worker_connections 256;"],
     [/pid \/tmp\/nginx.pid;/, `pid ${home}/pid;`],

@@ -87,6 +87,7 @@ pub(crate) async fn run(args: &LimitArgs, clock: &Clock) -> Result<bool, RunErro
         demand: tally.wishes.demand.load(Ordering::Relaxed),
         unknown: tally.wishes.unknown.load(Ordering::Relaxed),
         wrong: tally.of(Kind::Wrong),
+        refused: tally.of(Kind::Refused),
     };
     let account = market.journal.close(foot)?;
     let drain = Duration::from_secs(args.target.drain_s);

@@ -54,6 +54,9 @@ pub(crate) struct Foot {
     pub(crate) unknown: u64,
     /// Answers outside the contract.
     pub(crate) wrong: u64,
+    /// Refusals that these buyers gave no reason for.
+    #[serde(default)]
+    pub(crate) refused: u64,
 }
 
 /// A whole journal.
@@ -209,7 +212,7 @@ mod tests {
         let head = Head { sale: "s".into(), stock: 9, per_user_limit: 1, taken_before: 0 };
         let journal = Journal::create(head, Some(&path)).unwrap();
         (0..100).for_each(|n| journal.add(entry(n)));
-        let account = journal.close(Foot { demand: 3, unknown: 1, wrong: 0 }).unwrap();
+        let account = journal.close(Foot { demand: 3, unknown: 1, ..Foot::default() }).unwrap();
         assert_eq!(account.entries.len(), 100);
         assert_eq!(Account::read(&path).unwrap(), account);
     }

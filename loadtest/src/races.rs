@@ -99,7 +99,7 @@ pub(crate) async fn run(args: &RacesArgs, clock: &Clock) -> Result<bool, RunErro
     let outcomes = ends(&platform, raced, deadline).await?;
     let ledger = crate::verdict::at_rest(&platform, &venue.head.sale, deadline).await?;
     let audit = platform.operator().audit().await?;
-    let mut verdict = judge(&outcomes, &ledger, args.winner_percent.into());
+    let mut verdict = judge(&outcomes, orders, &ledger, args.winner_percent.into());
     if args.click_again {
         verdict.promises.push(clicked_again(&outcomes));
     }

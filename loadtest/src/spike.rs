@@ -27,6 +27,9 @@ use crate::venue::Venue;
 use crate::verdict::{self, Promise};
 use stage::Stage;
 
+/// Between two looks at the ledger for payments whose webhooks are under way.
+const PAYMENTS_PAUSE: Duration = Duration::from_millis(200);
+
 /// Plays a spike; true when the verdict passed.
 ///
 /// # Errors
@@ -51,6 +54,7 @@ pub(crate) async fn run(args: &SpikeArgs, clock: &Clock) -> Result<bool, RunErro
         demand: tally.wishes.demand.load(Ordering::Relaxed),
         unknown: tally.wishes.unknown.load(Ordering::Relaxed),
         wrong: tally.of(Kind::Wrong),
+        refused: tally.of(Kind::Refused),
     };
     let account = stage.journal.close(foot)?;
     let drain = Duration::from_secs(args.target.drain_s);
@@ -60,6 +64,7 @@ pub(crate) async fn run(args: &SpikeArgs, clock: &Clock) -> Result<bool, RunErro
     let detail = format!("{played} of {}", args.buyers);
     verdict.promises.push(Promise::new("every buyer was played", played == args.buyers, detail));
     verdict.promises.push(sold_again(&facts, foot));
+    verdict.promises.push(payments_counted(&stage, settle).await?);
     let report = Report {
         title: format!("spike on sale {} ({} buyers, {users} at once)", venue.head.sale, args.buyers),
         tally: Some(tally),
@@ -85,6 +90,23 @@ fn sold_again(facts: &verdict::Facts, foot: Foot) -> Promise {
     let detail = format!("{returned} orders gave units back; taken {} of {wanted} wanted", counts.taken);
     let held = !judged || foot.demand < u64::from(facts.ledger.total) || u64::from(counts.taken) == wanted;
     Promise::new("what came back sold again", held, detail)
+}
+
+/// Every payment that a buyer saw succeed has ended: its order is paid, or the money came too late and goes back.
+async fn payments_counted(stage: &Stage, give_up: Instant) -> Result<Promise, RunError> {
+    let (seen, mut operator) = (stage.done.paid.load(Ordering::Relaxed), stage.platform.operator());
+    loop {
+        let counts = operator.ledger(&stage.sale).await?.order_store;
+        let ended = counts.paid + counts.refunded + counts.expired;
+        if ended >= seen || Instant::now() >= give_up {
+            let detail = format!(
+                "{seen} seen to succeed; paid {}, refunded {}, expired {}",
+                counts.paid, counts.refunded, counts.expired
+            );
+            return Ok(Promise::new("what was paid counts", ended >= seen, detail));
+        }
+        tokio::time::sleep(PAYMENTS_PAUSE).await;
+    }
 }
 
 /// Runs the goose attack; how many users it had at once.

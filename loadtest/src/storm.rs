@@ -49,6 +49,8 @@ pub(crate) async fn run(args: &StormArgs, clock: &Clock) -> Result<bool, RunErro
         demand: tally.wishes.demand.load(Ordering::Relaxed),
         unknown: tally.wishes.unknown.load(Ordering::Relaxed),
         wrong: tally.of(Kind::Wrong),
+        // Only who comes back can hold enough already.
+        refused: tally.of(Kind::Refused) + tally.of(Kind::Limit).saturating_sub(crowd.came_again()),
     };
     let account = crowd.journal.close(foot)?;
     let verdict = if args.no_verdict {

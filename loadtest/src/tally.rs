@@ -53,7 +53,9 @@ kinds! {
     Busy = "busy (503)";
     /// Reads, payments and cancels that were answered as the contract says.
     Other = "other answers";
-    /// Another refusal of the contract.
+    /// A ticket that had become too old while its buyer tried again and again.
+    TooOld = "ticket too old";
+    /// Another refusal of the contract: none that these buyers give a reason for.
     Refused = "other refusals (4xx)";
     /// An answer outside the contract.
     Wrong = "wrong answers";
@@ -71,11 +73,17 @@ impl Kind {
             409 if body::has_code(answer, "not_enough") => Self::NotEnough,
             409 if body::has_code(answer, "limit_reached") => Self::Limit,
             403 | 410 => Self::Closed,
+            422 if success == 202 && body::has_code(answer, "invalid_ticket") => Self::TooOld,
             429 => Self::Limited,
             503 => Self::Busy,
             400..=499 => Self::Refused,
             _ => Self::Wrong,
         }
+    }
+
+    /// The same, when nothing was answered before: no ticket is too old at once.
+    pub(crate) fn at_once(self) -> Self {
+        if self == Self::TooOld { Self::Refused } else { self }
     }
 
     /// What an answer off the purchase path means; a conflict is a race lost, as the contract says.
@@ -165,7 +173,7 @@ impl Tally {
 
     /// Remembers what a rare answer said: its status and its problem's code.
     pub(crate) fn explain(&self, kind: Kind, status: u16, answer: &[u8]) {
-        if !matches!(kind, Kind::Refused | Kind::Wrong | Kind::Closed) {
+        if !matches!(kind, Kind::TooOld | Kind::Refused | Kind::Wrong | Kind::Closed) {
             return;
         }
         let code = body::text(answer, "code").unwrap_or_default();
@@ -225,6 +233,9 @@ mod tests {
         assert_eq!(kind(contract::Code::NotEnough), Kind::NotEnough);
         assert_eq!(kind(contract::Code::LimitReached), Kind::Limit);
         assert_eq!(kind(contract::Code::TicketMismatch), Kind::Refused);
+        assert_eq!(kind(contract::Code::InvalidTicket), Kind::TooOld);
+        assert_eq!(kind(contract::Code::InvalidTicket).at_once(), Kind::Refused);
+        assert_eq!(kind(contract::Code::SoldOut).at_once(), Kind::SoldOut);
         assert_eq!(kind(contract::Code::Internal), Kind::Wrong);
         assert_eq!(kind(contract::Code::RateLimited), Kind::Limited);
         assert_eq!(kind(contract::Code::Overloaded), Kind::Busy);

@@ -91,6 +91,14 @@ fn a_platform_that_strands_a_unit_fails() {
 }
 
 #[test]
+fn a_platform_that_turns_honest_buyers_away_fails() {
+    for lie in [Lie::TurnsAway, Lie::InventsLimits] {
+        let fake = Fake::start(lie);
+        storm(&fake, &["--buyers", "150"]).failed_on("nobody is refused without a reason");
+    }
+}
+
+#[test]
 fn nothing_tested_is_a_failure_and_no_platform_is_no_verdict() {
     let fake = Fake::start(Lie::None);
     storm(&fake, &["--buyers", "0"]).failed_on("something was tested");
@@ -124,6 +132,15 @@ fn a_spike_of_whole_buyers_passes_and_sells_what_came_back() {
     assert!(run.json["answers"]["accepted"].as_u64().unwrap() >= 100, "{}", run.text);
     assert!(run.json["extra"]["orders_paid"].as_u64().unwrap() > 0, "{}", run.text);
     assert!(run.json["extra"]["orders_cancelled"].as_u64().unwrap() > 0, "{}", run.text);
+}
+
+#[test]
+fn payments_that_never_count_fail_the_spike() {
+    let fake = Fake::start(Lie::LosesPayments);
+    let mut args = vec!["--open-in-s", "1", "--stock", "50", "--buyers", "60", "--users", "20"];
+    args.extend(["--pay-percent", "60", "--drain-s", "2"]);
+    args.extend(SECRET);
+    run("spike", &fake.url(), &args).failed_on("what was paid counts");
 }
 
 #[test]

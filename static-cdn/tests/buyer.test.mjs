@@ -4,6 +4,7 @@ import { test } from "node:test";
 // What is imported on demand is at hand here, so that no test waits for a disk.
 import "../assets/js/order-stream.js";
 import "../assets/js/room.js";
+import "../assets/js/room-view.js";
 import { createBuyer } from "../assets/js/buyer.js";
 import { createClock } from "../assets/js/clock.js";
 import { createSession } from "../assets/js/session.js";
@@ -181,14 +182,144 @@ test("an answer for a buyer who has left is nobody's", async () => {
 
 test("what follows an order is asked for again when the shop was too busy to give it", async () => {
   const tried = [];
-  const load = async (again) => {
-    tried.push(again);
+  const load = async (file) => {
+    tried.push(file);
     if (tried.length < 3) throw new TypeError("no network");
     return { followOrder: ({ onOrder }) => onOrder(order("paid")) };
   };
   const { buyer, view } = rig(() => [200, order("queued")], { load, kept: { "shop.order.s.ada": "o1" } });
   await buyer.resume();
   await settle();
-  assert.equal(new Set(tried).size, 3, "each time under another address");
+  assert.deepEqual(tried, ["./order-stream.js", "./order-stream.js?again=1", "./order-stream.js?again=2"]);
   assert.equal(view().key, "order-paid");
+});
+
+test("an order is cancelled by whoever says so twice, and by nobody else", async () => {
+  const shop = (what) => (what.endsWith("/cancel") ? [200, order("cancelled")] : what.endsWith("/events") ? [404, {}] : [200, order("pending_payment")]);
+  const { buyer, session, asked, view } = rig(shop, { kept: { "shop.order.s.ada": "o1" } });
+  await buyer.resume();
+  await settle();
+  const dialog = () => document.body.find((node) => node.tag === "dialog");
+  const cancels = () => asked.filter(({ what }) => what === "POST /api/v1/orders/o1/cancel").length;
+  for (const leave of [() => dialog().escape(), () => dialog().close(document.activeElement.value)]) {
+    buyer.cancel();
+    await settle();
+    assert.equal(document.activeElement.textContent, "Keep my order");
+    assert.ok(document.getElementById(dialog().getAttribute("aria-labelledby")).textContent.length > 0);
+    leave();
+    await settle();
+    assert.deepEqual([dialog(), cancels(), view().key], [null, 0, "order-pending_payment"]);
+  }
+  buyer.cancel();
+  await settle();
+  dialog().close(dialog().find((node) => /^Yes/.test(node.textContent) && node.tag === "button").value);
+  await settle();
+  assert.deepEqual([cancels(), view().key], [1, "order-cancelled"]);
+  session.signOut();
+});
+
+/** Gives the real module after `failures` failed askings, and fails like a browser: what failed once fails again. */
+function losing(name, failures) {
+  const tried = [];
+  const load = async (file) => {
+    if (!file.includes(`/${name}.js`)) return import(`../assets/js/${file.slice(2)}`);
+    assert.ok(!tried.includes(file), "a browser remembers that this one failed");
+    tried.push(file);
+    if (tried.length <= failures) throw new TypeError("no network");
+    return import(`../assets/js/${name}.js`);
+  };
+  return { tried, load };
+}
+const ROOM = { state: "open", buy: "/buy", room: true, opens_at: 0, ends_at: 9e12 };
+const letIn = (what, { body } = {}) =>
+  what.endsWith("/waiting-room") ? [200, { state: "open", pass: "in", pass_ends_at: 9e12 }]
+  : what.endsWith("/tickets") ? (body?.pass ? [200, { ticket: "t", order_id: "o1", expires_at: 9e12 }] : [403, { code: "waiting_room" }])
+  : what === "POST /buy/orders" ? [202, { order_id: "o1", status: "queued" }]
+  : what.endsWith("/events") ? [404, {}] : [200, order("paid")];
+
+for (const name of ["entry", "room", "order-stream"]) {
+  test(`${name}.js lost once at the rush costs a moment, and not the purchase`, async () => {
+    const { tried, load } = losing(name, 1);
+    const { buyer, view } = rig(letIn, { load, gateState: ROOM });
+    await buyer.buy(1);
+    await settle();
+    assert.equal(view().key, "order-paid");
+    assert.deepEqual(tried, [`./${name}.js`, `./${name}.js?again=1`]);
+  });
+}
+
+for (const name of ["entry", "room"]) {
+  test(`${name}.js that does not come is a line that is down, no closed room, and the next press asks anew`, async () => {
+    const lost = losing(name, 24);
+    const { buyer, view } = rig(letIn, { load: lost.load, gateState: ROOM });
+    await buyer.buy(1);
+    assert.equal(view().key, "refusal-unreachable");
+    assert.equal(lost.tried.length, 24, "three askings in each of eight tries");
+    await buyer.buy(1);
+    await settle();
+    assert.equal(view().key, "order-paid");
+  });
+}
+
+test("where the gate tells of a room, its words come and so does its door, before anybody presses", async () => {
+  const { tried, load } = losing("room-view", 1);
+  const asked = [];
+  const { buyer, view, asked: sent } = rig(letIn, { load: (file) => (asked.push(file), load(file)), gateState: ROOM });
+  assert.equal(view().key, "gate-open", "until then the gate's own words do");
+  buyer.gateNews(0);
+  await settle();
+  assert.equal(view().key, "room-open");
+  assert.equal(tried.length, 2);
+  assert.ok(asked.includes("./room.js"));
+  assert.deepEqual(sent, [], "no place is taken for somebody who did not ask for one");
+});
+
+for (const state of ["upcoming", "open"]) {
+  test(`nobody is told of a place, or of a draw, before the shop has given it: ${state}`, async () => {
+    let answer = null;
+    const gateState = { ...ROOM, state, opens_at: state === "upcoming" ? 9e12 : 0 };
+    const { buyer, session, view } = rig((what) => (what.endsWith("/waiting-room") ? new Promise((done) => (answer = done)) : [404, {}]), { gateState });
+    buyer.gateNews(0);
+    buyer.join();
+    await settle();
+    assert.deepEqual([view().key, view().tone, view().busy, view().primary.disabled], ["room-asking", "wait", true, true]);
+    assert.doesNotMatch(view().title + view().text, /take part|the draw is|in line/i);
+    answer([200, { place: "p1", state, position: state === "open" ? 4 : null }]);
+    await settle();
+    assert.equal(view().key, state === "open" ? "room-line" : "room-joined");
+    session.signOut();
+  });
+}
+
+test("an order that is still being written is in no list, and is not said to be none", async () => {
+  const shop = (what) => (what.startsWith("GET /api/v1/orders?") ? [200, { orders: [order("expired")] }] : what.endsWith("/tickets") ? [200, { ticket: "t", order_id: "o2", expires_at: 9e12 }] : [409, { code: "limit_reached" }]);
+  const { buyer, view } = rig(shop);
+  await buyer.buy(1);
+  await buyer.findMine();
+  assert.match(buyer.facts.note, /just placed.*in a moment/);
+  assert.doesNotMatch(buyer.facts.note, /none of your/i);
+  assert.equal(view().primary.action, "my-order", "looking again is one press");
+});
+
+const streamed = (...told) => new Response(told.map((news) => `event: place\ndata: ${JSON.stringify(news)}\n\n`).join(""));
+
+test("a sale that ends while somebody waits in line has ended: no closed room, and no number in line", async () => {
+  const { buyer, view, storage } = rig((what) => (what.endsWith("/tickets") ? [403, { code: "waiting_room" }] : [200, { place: "p1", state: "open", position: 7 }]), { gateState: ROOM });
+  buyer.gateNews(0);
+  const answered = globalThis.fetch;
+  globalThis.fetch = (path, options) => (path.endsWith("/events") ? Promise.resolve(streamed({ state: "ended", position: 7 })) : answered(path, options));
+  await buyer.buy(1);
+  assert.deepEqual([buyer.facts.refusal.code, view().key, view().title], ["ended", "refusal-ended", "This sale has ended"]);
+  assert.deepEqual([buyer.facts.room, storage.getItem("shop.place.s.ada")], [null, null]);
+});
+
+test("a place kept for a sale that has ended is no waiting room that can't be reached", async () => {
+  const gateState = { state: "ended", room: true, opens_at: 0, ends_at: 1 };
+  const { buyer, view, storage } = rig(() => [410, { code: "ended" }], { kept: { "shop.place.s.ada": "p1" }, gateState });
+  buyer.gateNews(0);
+  await buyer.resume();
+  await settle();
+  assert.equal(view().title, "This sale has ended");
+  assert.equal(buyer.facts.note, "");
+  assert.equal(storage.getItem("shop.place.s.ada"), null);
 });

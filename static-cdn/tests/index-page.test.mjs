@@ -1,6 +1,8 @@
 // The front page: its sales and orders stay in step with the shop, and whoever has the focus keeps it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+// What is imported on demand is at hand here, so that no test waits for a disk.
+import "../assets/js/account.js";
 import { createOrderList } from "../assets/js/order-list.js";
 import { FakeElement, installDom, memory, serve, settle, tokenOf } from "./fake-dom.mjs";
 
@@ -131,4 +133,104 @@ test("orders that can't be read just now are asked for when the shop said, and n
   up = true;
   await step(45_000);
   assert.equal(readings(), before + 1);
+});
+
+/** The front page of ada's tab, in time that the test moves on. */
+async function front(t, name, answers, { user = "ada", hash = "" } = {}) {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  let tick = 0;
+  t.mock.method(performance, "now", () => tick);
+  // Each wait is as short as it may be, so that what is not asked by its longest is never asked.
+  t.mock.method(Math, "random", () => 0);
+  globalThis.sessionStorage = memory(user ? { "shop.token": tokenOf({ sub: user }) } : {});
+  t.after(() => delete globalThis.sessionStorage);
+  const dom = installDom({ page: "index.html", hash });
+  const asked = serve((what, call) => answers(what, call) ?? (what.endsWith("/sales") ? [200, { sales: [] }] : [404, {}]));
+  await import(`../assets/js/index-page.js?${name}`);
+  await settle();
+  return {
+    ...dom,
+    asked,
+    count: (part) => asked.filter(({ what }) => what.includes(part)).length,
+    step: async (ms) => ((tick += ms), t.mock.timers.tick(ms), await settle()),
+    texts: (id) => document.getElementById(id).children.filter((node) => !node.hidden).map((node) => node.textContent).filter(Boolean),
+  };
+}
+const notices = [200, { notices: [{ id: "1", channel: "email", priority: "high", subject: "Paid", body: "Thanks.", created_at: 1 }] }];
+
+test("orders and messages whose answer was lost are asked for again, and nothing is denied meanwhile", async (t) => {
+  let lost = true;
+  const page = await front(t, "lost", (what) => (what.includes("/orders") ? (lost ? null : [200, { orders: [order("o1", "paid")], next: null }]) : what.includes("mailbox") ? (lost ? [503, {}, { "retry-after": "1" }] : notices) : undefined));
+  assert.deepEqual(page.texts("messages"), []);
+  assert.deepEqual(page.texts("orders"), ["Your orders can't be read just now."]);
+  const before = page.count("/orders");
+  await page.step(5_000);
+  assert.equal(page.count("/orders"), before + 1);
+  lost = false;
+  await page.step(10_000);
+  assert.match(page.texts("orders").join(), /Paid/);
+  assert.match(page.texts("messages").join(), /Thanks/);
+});
+
+test("a mailbox that failed once is asked again though no order moved; one that is not there is not", async (t) => {
+  let mailbox = [503, {}];
+  const page = await front(t, "mailbox", (what) => (what.includes("/orders") ? [200, { orders: [], next: null }] : what.includes("mailbox") ? mailbox : undefined));
+  mailbox = [404, {}];
+  await page.step(5_000);
+  assert.equal(page.count("mailbox"), 2);
+  assert.equal(document.getElementById("messages").hidden, true);
+  await page.step(120_000);
+  assert.equal(page.count("mailbox"), 2);
+});
+
+test("with no order on its way they are still read now and then: one may be waiting to be written", async (t) => {
+  let orders = [];
+  const page = await front(t, "calm", (what) => (what.includes("/orders") ? [200, { orders, next: null }] : what.includes("mailbox") ? [200, { notices: [] }] : undefined));
+  assert.match(page.texts("orders").join(), /just placed/);
+  assert.doesNotMatch(page.texts("orders").join(), /no orders yet/i);
+  const before = page.count("/orders");
+  await page.step(29_000);
+  assert.equal(page.count("/orders"), before, "a crowd of those who have none is kept off the order store");
+  orders = [order("o1", "pending_payment")];
+  await page.step(2_000);
+  assert.match(page.texts("orders").join(), /Waiting for payment/);
+  const found = page.count("/orders");
+  page.show(false);
+  await page.step(600_000);
+  assert.equal(page.count("/orders"), found, "a hidden tab does not ask");
+  page.show(true);
+  await settle();
+  assert.equal(page.count("/orders"), found + 1);
+});
+
+for (const [how, hash] of [["the link", ""], ["an address", "#orders"]]) {
+  test(`"My orders" by ${how} asks somebody signed out who they are, and leads them there`, async (t) => {
+    const page = await front(t, `my-orders-${how}`, (what, { body }) => (what.includes("/orders") ? [200, { orders: [order("o1", "paid")], next: null }] : what.startsWith("GET /api/v1/demo/login") ? [405, {}] : what.includes("login") ? [200, { token: tokenOf({ sub: body.user }) }] : undefined), { user: null, hash });
+    let scrolls = 0;
+    document.getElementById("orders").scrollIntoView = () => (scrolls += 1);
+    const dialog = () => document.body.find((node) => node.tag === "dialog");
+    if (how === "the link") {
+      assert.equal(dialog(), null, "nobody is asked for nothing");
+      document.getElementById("my-orders").click();
+      await settle();
+    }
+    assert.equal(dialog().open, true);
+    dialog().find((node) => node.id === "user").value = "ada";
+    dialog().find((node) => node.tag === "form").dispatchEvent(new Event("submit", { cancelable: true }));
+    await settle();
+    assert.deepEqual([dialog().open, document.getElementById("mine").hidden, scrolls], [false, false, 1]);
+    assert.match(page.texts("orders").join(), /Paid/);
+    document.getElementById("my-orders").click();
+    await settle();
+    assert.deepEqual([dialog().open, scrolls], [false, 2], "whoever is signed in is led there at once");
+  });
+}
+
+test("whoever would rather not sign in stays where they are", async (t) => {
+  const page = await front(t, "not-now", (what) => (what.includes("login") ? [405, {}] : undefined), { user: null, hash: "#orders" });
+  document.getElementById("orders").scrollIntoView = assert.fail;
+  document.body.find((node) => node.tag === "dialog").escape();
+  await settle();
+  assert.equal(document.getElementById("mine").hidden, true);
+  assert.equal(page.count("/orders"), 0);
 });

@@ -11,14 +11,14 @@ const FIRST_VIEW_BYTES_MAX = 100_000;
 const MODULE_LINES_MAX = 200;
 const pages = ["index.html", "sale.html", "busy.html", "404.html"];
 
-// Loaded by a press, or when there is an order: no part of a first view.
-const ON_DEMAND = ["account", "entry", "order-stream", "room"];
+// Loaded by a press, or when there is an order or a waiting room: no part of a first view.
+const ON_DEMAND = ["account", "entry", "order-stream", "room", "room-view"];
 
 /** A module and everything it imports, however indirectly. */
 function modules(path, found = new Set()) {
   if (found.has(path)) return found;
   found.add(path);
-  for (const [, name] of read(path).matchAll(/from "\.\/([\w-]+\.js)"/g)) modules(`assets/js/${name}`, found);
+  for (const [, name] of read(path).matchAll(/(?:from|^import) "\.\/([\w-]+\.js)"/gm)) modules(`assets/js/${name}`, found);
   return found;
 }
 const linked = (html) => [...html.matchAll(/(?:src|href)="\/(assets\/[^"]+)"/g)].map(([, path]) => path);
@@ -67,7 +67,14 @@ test("what is loaded on demand is imported so, and is no part of the sale's firs
   const all = readdirSync(join(root, "assets/js")).map((name) => read(`assets/js/${name}`)).join();
   for (const name of ON_DEMAND) {
     assert.ok(!first.has(`assets/js/${name}.js`), name);
-    assert.match(all, new RegExp(`import\\(["\`]\\./${name}\\.js`), name);
+    assert.match(all, new RegExp(`onDemand\\("${name}"`), name);
+  }
+});
+
+test("what is loaded on demand needs nothing that is not there: a browser asks for a lost import never again", () => {
+  const first = modules("assets/js/sale-page.js");
+  for (const name of ON_DEMAND) {
+    for (const path of modules(`assets/js/${name}.js`)) assert.ok(path.endsWith(`/${name}.js`) || first.has(path), `${name} needs ${path}`);
   }
 });
 

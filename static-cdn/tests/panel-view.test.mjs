@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { panelView } from "../assets/js/panel-view.js";
+import * as roomViews from "../assets/js/room-view.js";
 
 const sale = { id: "s", title: "S", price_cents: 19_900, currency: "EUR", stock: 500, per_user_limit: 2, opens_at: 1_000_000, ends_at: 9_000_000, pay_within_s: 300 };
 const gateIn = (state) => ({ state, opens_at: sale.opens_at, ends_at: sale.ends_at, ...(state === "open" ? { buy: "/api/v1/buy/x" } : {}) });
 const order = (status, more = {}) => ({ order_id: "o", sale: "s", quantity: 1, amount_cents: 19_900, currency: "EUR", status, created_at: 1, pay_by: status === "queued" ? null : 2_000_000, ...more });
-const view = (facts) => panelView({ sale, gate: gateIn("open"), now: 1_500_000, user: "ada", attempt: null, refusal: null, order: null, trouble: null, ...facts });
+const view = (facts) => panelView({ sale, gate: gateIn("open"), now: 1_500_000, user: "ada", attempt: null, refusal: null, order: null, trouble: null, roomViews, ...facts });
 const refusal = (status, code, body = {}) => ({ refusal: { status, code, body } });
 const waiting = (status) => ({ attempt: { step: "waiting", status, code: "c", tries: 1, triesMax: 8, retryAt: 5, holdsTicket: true } });
 
@@ -25,6 +26,7 @@ const EVERY = {
   ),
   "room, nobody signed in": { gate: { ...gateIn("upcoming"), room: true }, now: 1, user: null },
   "room, not joined": { gate: { ...gateIn("upcoming"), room: true }, now: 1 },
+  "room, asked for a place": { gate: { ...gateIn("upcoming"), room: true }, now: 1, room: { asking: true } },
   "room, joined": { gate: { ...gateIn("upcoming"), room: true }, now: 1, room: { state: "upcoming", position: null } },
   "room, open, not joined": { gate: { ...gateIn("open"), room: true } },
   "room, in line": { gate: { ...gateIn("open"), room: true }, room: { state: "open", position: 7, wait_s: 3 } },
@@ -32,7 +34,7 @@ const EVERY = {
   "room, let in": { gate: { ...gateIn("open"), room: true }, room: { state: "open", pass: "p", pass_ends_at: 1_600_000 } },
   looking: { order: { order_id: "o", status: "unknown" } },
   declined: { order: order("pending_payment"), declined: true },
-  ...Object.fromEntries([[403, "proof_left"], [404, "order_not_found"]].map(([status, code]) => [`refused ${code}`, refusal(status, code)])),
+  ...Object.fromEntries([[403, "proof_left"], [403, "proof_undone"], [403, "proof_required"], [404, "order_not_found"]].map(([status, code]) => [`refused ${code}`, refusal(status, code)])),
   "refused not_enough": refusal(409, "not_enough", { available: 2 }),
 };
 
@@ -113,6 +115,13 @@ test("whoever pressed before their turn sees the line and not a spinner", () => 
   const pressed = { ...EVERY["room, in line"], attempt: { step: "ticket" } };
   assert.equal(view(pressed).key, "room-line");
   assert.equal(view({ ...pressed, room: EVERY["room, let in"].room }).key, "attempt-ticket");
+  assert.equal(view({ ...pressed, roomViews: null }).key, "attempt-ticket", "nor waits for the words to come");
+});
+
+test("a ticket is called kept only where there is one", () => {
+  const busy = (holdsTicket) => view({ refusal: { status: 503, code: "overloaded", holdsTicket } }).text;
+  assert.match(busy(true), /ticket is kept/);
+  assert.doesNotMatch(busy(false), /ticket/);
 });
 
 test("unknown codes still get an answer", () => {

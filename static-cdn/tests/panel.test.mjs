@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { countdown } from "../assets/js/countdown.js";
 import { createPanel } from "../assets/js/panel.js";
+import { panelView } from "../assets/js/panel-view.js";
 import { FakeElement, installDom } from "./fake-dom.mjs";
 
 const sale = { price_cents: 500, currency: "EUR", per_user_limit: 4 };
@@ -83,4 +84,24 @@ test("of several milestones passed at once the nearest is read out", () => {
   timer.tick(600_000 - 29_000);
   timer.tick(600_000 - 9_900);
   assert.deepEqual(heard, ["Opens in 30 seconds.", "Opens in 10 seconds."]);
+});
+
+test("a purchase that tries eight times is told at its beginning, now and then, and at its end", () => {
+  const { panel, heard, pass } = rig();
+  const facts = (more) => ({ sale: { ...sale, pay_within_s: 300 }, gate: { state: "open", buy: "/b", opens_at: 0, ends_at: 9e12 }, now: 0, user: "ada", attempt: null, refusal: null, order: null, trouble: null, ...more });
+  const say = (more) => panel.render(panelView(facts(more)), facts(more));
+  say({});
+  const before = heard.length;
+  for (let tries = 0; tries < 8; tries += 1) {
+    say({ attempt: { step: "ticket", tries } });
+    pass(500);
+    say({ attempt: { step: "waiting", status: 503, code: "overloaded", tries: tries + 1, triesMax: 8, retryAt: 5 } });
+    pass(7_000);
+  }
+  say({ refusal: { status: 503, code: "overloaded", holdsTicket: false } });
+  const said = heard.slice(before);
+  assert.match(said[0], /Getting your place/);
+  assert.match(said[1], /Very busy/, "the first wait is news");
+  assert.match(said.at(-1), /Still too busy/);
+  assert.ok(said.length <= 5, said.join("\n"));
 });

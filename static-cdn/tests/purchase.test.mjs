@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { purchase } from "../assets/js/purchase.js";
+import { request } from "../assets/js/api.js";
+import { purchase, shopFor } from "../assets/js/purchase.js";
 import { PURCHASE_TRIES_MAX } from "../assets/js/schedule.js";
 
 const refused = (status, code, more = {}) => ({ ok: false, status, code, retryAfterMs: 0, body: { code, ...more } });
@@ -62,9 +63,12 @@ test("a ticket kept over a reload is sent, no new one taken", async () => {
 
 test("the tries are bounded, and the ticket survives giving up", async () => {
   const { run, asked, store } = rig({ orders: Array(20).fill(BUSY) });
-  assert.equal((await run()).refusal.code, "overloaded");
+  const { refusal } = await run();
+  assert.deepEqual([refusal.code, refusal.holdsTicket], ["overloaded", true]);
   assert.equal(asked.filter((entry) => entry.startsWith("order")).length, PURCHASE_TRIES_MAX);
   assert.equal(store.held.ticket, "t1");
+  const none = await rig({ tickets: Array(20).fill(BUSY) }).run();
+  assert.deepEqual([none.refusal.code, none.refusal.holdsTicket], ["overloaded", false]);
 });
 
 test("a plain refusal ends it without asking the order store", async () => {
@@ -117,4 +121,35 @@ test("signed out in the middle: the ticket waits for the same buyer", async () =
   const { run, store } = rig({ orders: [refused(401, "unauthenticated")] });
   assert.equal((await run()).refusal.status, 401);
   assert.equal(store.held.ticket, "t1");
+});
+
+/** An answer whose body breaks off, as when a line goes down in the middle of it. */
+const torn = (status) => new Response(new ReadableStream({ start: (body) => (body.enqueue(new TextEncoder().encode('{"ticket":')), body.error(new TypeError("connection lost"))) }), { status });
+
+test("an answer that was granted and lost on its way is a line that is down; a refusal speaks without its body", async (t) => {
+  for (const status of [200, 202]) {
+    t.mock.method(globalThis, "fetch", async () => torn(status));
+    const answer = await request("POST", "/buy/tickets");
+    assert.deepEqual([answer.ok, answer.status, answer.code], [false, 0, "unreachable"]);
+  }
+  t.mock.method(globalThis, "fetch", async () => torn(503));
+  assert.deepEqual([(await request("GET", "/x")).status, (await request("GET", "/x")).code], [503, "http_503"]);
+  t.mock.method(globalThis, "fetch", async () => new Response("<h1>Sign in to the network</h1>", { status: 200 }));
+  assert.equal((await request("GET", "/x")).code, "unreachable", "whose network answers for the shop has not reached it");
+});
+
+test("a ticket, and an order, whose answers broke off are asked for again", async (t) => {
+  const [asked, tries] = [[], {}];
+  t.mock.method(globalThis, "fetch", async (path, { body }) => {
+    asked.push(`${path} ${body ? JSON.parse(body).ticket : ""}`.trim());
+    const status = path.endsWith("/tickets") ? 200 : 202;
+    tries[path] = (tries[path] ?? 0) + 1;
+    return tries[path] === 1 ? torn(status) : Response.json(status === 200 ? { ticket: "t2", order_id: "o2", expires_at: 9 } : { order_id: "o2", status: "queued" }, { status });
+  });
+  const { store } = rig({});
+  const gate = { latest: () => ({ buy: "/buy" }), refresh: async () => {} };
+  const shop = shopFor({ gate, token: "t", isOver: () => false });
+  const end = await purchase({ shop, store, quantity: 1, sleep: async () => {}, random: () => 0, onStep: () => {} });
+  assert.equal(end.order_id, "o2");
+  assert.deepEqual(asked, ["/buy/tickets", "/buy/tickets", "/buy/orders t2", "/buy/orders t2"]);
 });

@@ -36,13 +36,18 @@ test("a room that is full or away is asked again, but not for ever", async () =>
   const gone = room([]);
   assert.equal(await gone.end, null);
   assert.equal(gone.seen.sent.length, 20);
+  const away = room(Array(20).fill(refused(0)));
+  assert.equal((await away.end).status, 0, "out of reach is not full");
 });
 
 test("the end of the sale, a refusal, and leaving end the wait", async () => {
-  assert.equal(await room([place()], [{ state: "ended" }]).end, null);
+  const over = room([place()], [{ state: "ended" }]);
+  assert.deepEqual([(await over.end).status, (await over.end).code, over.places.read()], [410, "ended", null]);
   const ended = room([place(), refused(410)]);
-  assert.equal(await ended.end, null);
+  assert.equal((await ended.end).status, 410);
   assert.equal(ended.places.read(), null, "a place that is good for nothing is not kept");
+  const gone = await room([place(), refused(404)]).end;
+  assert.deepEqual([gone.status, gone.code], [404, "waiting_room"], "a room that is taken away is a closed one");
   const stop = new AbortController();
   const ask = async () => (stop.abort(), place());
   assert.equal(await waitForTurn({ sale: "s", token: "t", places: keep(), signal: stop.signal, onPlace: () => {}, ask, news: async () => null }), null);
@@ -73,4 +78,17 @@ test("a turn that has come brings no place", async () => {
   const { places, end } = room([place(), { ...place(), body: { state: "open", pass: "now" } }]);
   await end;
   assert.equal(places.read(), "p1");
+});
+
+test("a place whose answer broke off is asked for again, and kept meanwhile", async (t) => {
+  const places = keep();
+  places.write("p1");
+  const sent = [];
+  t.mock.method(globalThis, "fetch", async (_, { body }) => {
+    sent.push(JSON.parse(body).place);
+    return sent.length === 1 ? new Response('{"place":', { status: 200 }) : Response.json({ state: "open", pass: "in" });
+  });
+  const end = await waitForTurn({ sale: "s", token: "t", places, signal: AbortSignal.timeout(5_000), onPlace: () => {}, pause: async () => {} });
+  assert.equal(end.pass, "in");
+  assert.deepEqual([sent, places.read()], [["p1", "p1"], "p1"]);
 });

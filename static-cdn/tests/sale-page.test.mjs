@@ -232,3 +232,33 @@ test("a page whose scripts run says so, so that nobody is told to reload", async
   await open(t, { gate: () => null });
   assert.ok(document.body.dataset.ready);
 });
+
+for (const state of ["open", "ended"]) {
+  test(`a machine that slept while the tab was hidden shows the true time left to pay: ${state}`, async (t) => {
+    let isLost = false;
+    const order = { order_id: "o1", sale: "s", quantity: 1, amount_cents: 500, currency: "EUR", status: "pending_payment", created_at: 1, pay_by: Date.now() + 900_000 };
+    const shop = (what) => (what.endsWith("/events") ? [503, {}, { "retry-after": "60" }] : what.includes("/orders/") ? [200, order] : null);
+    const page = await open(t, { shop, token: ada, gate: () => (isLost ? null : [200, gateIn(state)]) });
+    location.hash = "#order=o1";
+    page.say("hashchange");
+    await page.step(1_000);
+    const left = () => page.panel.find((node) => node.className === "timer-plain").textContent;
+    assert.match(left(), /^1[45]:/);
+    page.show(false);
+    await page.step(3_000);
+    // The wall clock moves on by ten minutes, the tick stands still.
+    const real = Date.now;
+    t.mock.method(Date, "now", () => real() + 600_000);
+    await page.step(3_000);
+    // The first answer is lost, and whoever looks away meanwhile is told when they look again.
+    isLost = true;
+    page.show(true);
+    await page.step(1_000);
+    page.show(false);
+    isLost = false;
+    page.show(true);
+    await page.step(3_000);
+    assert.match(left(), /^[45]:/);
+    document.getElementById("account").lastChild.click();
+  });
+}

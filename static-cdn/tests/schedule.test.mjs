@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { gatePollMs, gateRetryMs, orderPollMs, PURCHASE_TRIES_MAX, purchaseRetryMs, retryAfterMs } from "../assets/js/schedule.js";
+import { calmPollMs, gatePollMs, gateRetryMs, orderPollMs, PURCHASE_TRIES_MAX, purchaseRetryMs, retryAfterMs } from "../assets/js/schedule.js";
 
 const chances = [0, 0.25, 0.5, 0.75, 0.999];
 const upcoming = (msToOpen, random = 0.5, floorMs = 0) => gatePollMs({ state: "upcoming", msToOpen, random, floorMs });
@@ -52,6 +52,7 @@ test("a purchase waits at least Retry-After, jittered, bounded", () => {
 test("orders are read no more than every two seconds", () => {
   for (const random of chances) assert.ok(orderPollMs({ random }) >= 2_000);
   assert.ok(orderPollMs({ failures: 9, random: 1 }) <= 30_000);
+  for (const random of chances) assert.ok(calmPollMs(random) >= 30_000 && calmPollMs(random) <= 60_000);
 });
 
 test("Retry-After is whole seconds or nothing", () => {

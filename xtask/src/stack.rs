@@ -211,7 +211,7 @@ impl Subject for Stack {
     }
 
     fn kill(&mut self) {
-        // All at once: signals first, then the burials.
+        // All at once: signals first, then the reaping.
         for service in &self.services {
             let _ = service.server.tell_family(crate::process::Signal::KILL);
         }

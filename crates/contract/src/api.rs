@@ -87,7 +87,7 @@ pub struct AdminSale {
     pub state: String,
     /// The buy path, secret until the sale opens.
     pub buy: String,
-    /// The ledger's epoch of the sale's stock state.
+    /// Epoch of the stock state that is in force; 0 while none is.
     pub epoch: u64,
     /// When it was created.
     pub created_at: i64,
@@ -220,7 +220,7 @@ impl Gate {
     }
 }
 
-/// The body of `POST {buy}/tickets`, read only where the sale's rules ask for something.
+/// The body of `POST {buy}/tickets`. It may be left out; one that is sent must have this form, whatever the sale asks for.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TicketRequest {
@@ -382,7 +382,7 @@ pub struct OrderList {
 pub struct PaymentStarted {
     /// Where the buyer pays.
     pub payment_url: String,
-    /// The provider's name for it.
+    /// The platform's name for the payment, `pay-<order id>-<n>`. The provider gets it as idempotency key.
     pub reference: String,
 }
 

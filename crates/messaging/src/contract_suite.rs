@@ -138,6 +138,7 @@ macro_rules! messaging_contract {
             an_event_reaches_every_subscription_that_matches,
             replicas_share_a_subscription,
             a_full_subscription_refuses,
+            a_notify_that_is_far_behind_holds_up_nobody,
             notices_are_routed_by_channel,
             the_oldest_notices_give_way,
             every_listener_hears_a_broadcast,

@@ -5,10 +5,10 @@
 //! messages of each queue and the marks between delivered and not.
 
 mod broker;
-mod burial;
 mod bus;
 mod consumer;
 mod dead;
+mod dead_lettering;
 mod group;
 mod index;
 mod lanes;

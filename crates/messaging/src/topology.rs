@@ -18,7 +18,8 @@ pub const DEAD: &str = "seckill.dead";
 
 /// Messages a lane holds at most; more are refused (not dead-lettered).
 pub const LANE_MESSAGES_MAX: u64 = 1_000_000;
-/// Messages a subscription holds at most; more are refused, and the outbox keeps them.
+/// Messages a subscription holds at most. Of inventory's more are refused, and the outbox keeps them; of notify's the
+/// oldest give way, to the dead letters.
 pub const SUBSCRIPTION_MESSAGES_MAX: u64 = 1_000_000;
 /// Notices a channel holds at most; the oldest give way, to the dead letters.
 pub const NOTICES_MAX: u64 = 100_000;
@@ -38,7 +39,7 @@ pub const MESSAGE_TTL_MS: i64 = 7 * 24 * 3600 * 1000;
 pub struct Limits {
     /// Messages ready in a lane; more are refused.
     pub lane_messages_max: u64,
-    /// Messages ready in a subscription; more are refused.
+    /// Messages ready in a subscription.
     pub subscription_messages_max: u64,
     /// Notices ready in a channel; the oldest give way.
     pub notices_max: u64,
@@ -72,7 +73,7 @@ pub enum Cause {
     Expired,
     /// It was delivered too often.
     DeliveryLimit,
-    /// Its queue was full and it was the oldest (notices only).
+    /// Its queue was full and it was the oldest (notices, and what notify hears).
     MaxLen,
 }
 
@@ -123,6 +124,25 @@ pub const SUBSCRIPTIONS: [Subscription; 5] = [
     Subscription::Notices(Channel::Shipping),
 ];
 
+/// What a queue does when it is full.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Overflow {
+    /// The publisher is told, and keeps the message.
+    Refuse,
+    /// The oldest message goes to the dead letters.
+    DropHead,
+}
+
+/// How many messages a subscription holds, and what happens to more. Only inventory must miss nothing: notices are
+/// written at a slower pace than orders are paid, and must hold up nobody else's events.
+pub(crate) fn bounds(subscription: Subscription, limits: &Limits) -> (u64, Overflow) {
+    match subscription {
+        Subscription::Inventory => (limits.subscription_messages_max, Overflow::Refuse),
+        Subscription::Notify => (limits.subscription_messages_max, Overflow::DropHead),
+        Subscription::Notices(_) => (limits.notices_max, Overflow::DropHead),
+    }
+}
+
 /// The topic patterns a subscription is bound by; empty for notices, which are routed by headers.
 #[must_use]
 pub fn patterns(subscription: Subscription) -> &'static [&'static str] {
@@ -156,7 +176,7 @@ mod tests {
     /// A consumer that is killed counts against every message it held. One that is killed again and again, as in a bad
     /// deployment, must not cost the order of anybody who was told 202.
     #[test]
-    fn the_delivery_limit_is_a_backstop() {
+    fn a_message_survives_at_least_a_hundred_killed_consumers() {
         assert!(Limits::default().delivery_limit >= 100);
     }
 

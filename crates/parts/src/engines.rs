@@ -134,7 +134,7 @@ pub async fn broker(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Broker
     let options = OpenOptions {
         lanes: small(settings, "SECKILL_LANES", 1024)?,
         limits: Limits::default(),
-        publish_wait: settings.millis("SECKILL_PUBLISH_WAIT_MS", 10, 60_000)?,
+        publish_wait: settings.publish_wait()?,
         data_dir: data_dir(settings)?,
         confirm_window: small(settings, "SECKILL_CONFIRM_WINDOW", u16::MAX)?.into(),
         prefetch: small(settings, "SECKILL_PREFETCH", u16::MAX)?,

@@ -64,7 +64,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Events { from } => variables()
             .and_then(Settings::from_vars)
             .map_err(Failure::from)
-            .and_then(|settings| run_with(settings, |s, stop| seckill::log::run(s, from, stop))),
+            .and_then(|settings| run_with(settings, |s, stop| seckill::events::run(s, from, stop))),
         Command::Probe { url } => Settings::from_vars([])
             .map_err(Failure::from)
             .and_then(|defaults| run_with(defaults, |_, _| async move { seckill::probe::run(&url).await })),

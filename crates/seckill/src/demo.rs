@@ -187,10 +187,10 @@ fn greet(running: &Running, sale: &SaleId, admin_token: &str, data: &Path) {
     let (public, admin, data) = (running.public, running.admin, data.display());
     println!(
         "
-  The flash sale is on.
+  The flash sale opens in {OPENS_IN_S} seconds.
 
     the sale       http://{public}/s/{sale}
-                   opens in {OPENS_IN_S} seconds; sign in with any name and be quick
+                   sign in with any name and be quick
     all sales      http://{public}/
     operators      http://{admin}/admin/v1/sales
                    Authorization: Bearer {admin_token}

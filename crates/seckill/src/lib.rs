@@ -5,7 +5,7 @@
 
 mod back_office;
 pub mod demo;
-pub mod log;
+pub mod events;
 mod platform;
 pub mod probe;
 mod services;

@@ -56,16 +56,33 @@ impl Outcome {
     }
 }
 
+/// A platform in trouble may turn some away; of one that turns most away nothing is proven.
+fn is_nearly_all(some: usize, all: usize) -> bool {
+    some > 0 && some * 10 >= all * 9
+}
+
 /// Judges the races against each other and the ledger.
 ///
 /// Of a hundred races each kind of winner must win at least `winner_percent`, or the run proves nothing.
-pub(super) fn judge(outcomes: &[Outcome], ledger: &Ledger, winner_percent: usize) -> Verdict {
+pub(super) fn judge(outcomes: &[Outcome], planned: u32, ledger: &Ledger, winner_percent: usize) -> Verdict {
     let count = |which: &dyn Fn(&Outcome) -> bool| outcomes.iter().filter(|o| which(o)).count();
     let none = |promise: &str, offenders: usize| {
         Promise::new(promise, offenders == 0, format!("{offenders} of {} break it", outcomes.len()))
     };
-    let mut promises =
-        vec![Promise::new("something was raced", !outcomes.is_empty(), format!("{} orders", outcomes.len()))];
+    let (raced, planned) = (outcomes.len(), usize::try_from(planned).unwrap_or(usize::MAX));
+    let unpaid = count(&|o| o.race.payment_refused);
+    let mut promises = vec![
+        Promise::new(
+            "nearly all were raced",
+            is_nearly_all(raced, planned),
+            format!("{raced} of {planned} orders"),
+        ),
+        Promise::new(
+            "nearly all payments could be started",
+            is_nearly_all(raced.saturating_sub(unpaid), raced),
+            format!("{unpaid} could not"),
+        ),
+    ];
     for winner in ["paid", "cancelled", "expired"] {
         let wins = count(&|o| o.status() == winner);
         let enough = wins * 100 >= outcomes.len() * winner_percent && wins > 0;
@@ -154,7 +171,8 @@ mod tests {
             consistent: true,
         };
         lie(&mut outcomes, &mut ledger);
-        let verdict = judge(&outcomes, &ledger, 20);
+        let planned = u32::try_from(outcomes.len()).unwrap();
+        let verdict = judge(&outcomes, planned, &ledger, 20);
         verdict.promises.into_iter().filter(|p| !p.held).map(|p| p.promise).collect()
     }
 

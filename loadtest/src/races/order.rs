@@ -35,6 +35,8 @@ pub(super) struct Race {
     pub(super) captures_again: u32,
     /// The first of them was reported after the deadline.
     pub(super) paid_late: bool,
+    /// It was to be paid, and no payment could be started.
+    pub(super) payment_refused: bool,
     /// The cancel was answered 200.
     pub(super) cancelled: bool,
     /// A webhook that was signed well was not answered 200.
@@ -71,6 +73,7 @@ pub(super) async fn race(track: Arc<Track>, n: u32, plan: Plan) -> Result<Option
     } else {
         None
     };
+    let payment_refused = plan.pay_at_ms.is_some() && payment.is_none();
     let mut other = track.platform.shopper();
     let (paid, cancelled) = tokio::join!(
         pay(&track, order, payment, plan, pay_by),
@@ -78,6 +81,7 @@ pub(super) async fn race(track: Arc<Track>, n: u32, plan: Plan) -> Result<Option
     );
     let mut race = paid?;
     race.cancelled = cancelled?;
+    race.payment_refused = payment_refused;
     if race.cancelled && track.click_again {
         click_again(&track, &held, &token, &mut race).await?;
     }

@@ -108,10 +108,11 @@ pub(super) async fn persist(
     meaning: impl Fn(&Reply) -> Kind,
     give_up: Instant,
 ) -> Asked<Stepped> {
-    let mut unclear = false;
+    let (mut unclear, mut is_first) = (false, true);
     loop {
         let reply = ask(user, request).await?;
         let kind = reply.as_ref().map_or(Kind::Broken, &meaning);
+        let kind = if is_first { kind.at_once() } else { kind };
         stage.tally.count(kind);
         if let Some(reply) = &reply {
             stage.tally.explain(kind, reply.status, &reply.body);
@@ -119,6 +120,7 @@ pub(super) async fn persist(
         if !kind.is_retry() {
             return Ok((reply, kind, unclear));
         }
+        is_first = false;
         unclear |= kind != Kind::Limited;
         let pause = match &reply {
             Some(reply) => retry_wait(reply.retry_after_s),

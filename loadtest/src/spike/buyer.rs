@@ -49,6 +49,7 @@ pub(super) async fn visit(user: &mut GooseUser, stage: &Stage) -> TransactionRes
     let Some((name, mut chance)) = stage.next_buyer() else { return Ok(()) };
     let Some(token) = sign_in(user, stage, &name).await? else { return Ok(()) };
     let Some(buy) = wait_at_gate(user, stage, &token).await? else { return Ok(()) };
+    stage.began_to_buy();
     let buyer = Buyer { stage, name, token, buy };
     let double = chance.percent(stage.args.double_click_percent);
     let again = chance.percent(stage.args.second_ticket_percent);

@@ -37,6 +37,7 @@ pub(super) struct Stage {
     pub(super) done: Done,
     prefix: String,
     next: AtomicU64,
+    buying: AtomicU64,
 }
 
 impl Stage {
@@ -57,6 +58,7 @@ impl Stage {
             done: Done::default(),
             prefix: format!("spike-{}-", clock.now_ms()),
             next: AtomicU64::new(0),
+            buying: AtomicU64::new(0),
         }
     }
 
@@ -71,8 +73,13 @@ impl Stage {
         format!("{}{index}", self.prefix)
     }
 
-    /// Buyers who entered.
+    /// A buyer has signed in and found the gate open.
+    pub(super) fn began_to_buy(&self) {
+        self.buying.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Buyers who came as far as buying.
     pub(super) fn played(&self) -> u64 {
-        self.next.load(Ordering::Relaxed).min(self.args.buyers)
+        self.buying.load(Ordering::Relaxed)
     }
 }

@@ -114,13 +114,14 @@ impl Player<'_> {
 
     /// Sends the request until it is answered with something else than "try again".
     async fn persist(&mut self, success: u16, give_up: Instant) -> Ended {
-        let mut unclear = false;
+        let (mut unclear, mut is_first) = (false, true);
         loop {
             let sent = Instant::now();
             let answer = self.connection.exchange(&self.request).await;
             let (kind, pause) = match answer {
                 Ok(answer) => {
                     let kind = Kind::of_purchase(success, answer.status, self.connection.body());
+                    let kind = if is_first { kind.at_once() } else { kind };
                     self.crowd.tally.explain(kind, answer.status, self.connection.body());
                     (kind, retry_wait(answer.retry_after_s))
                 }
@@ -133,6 +134,7 @@ impl Player<'_> {
                 }
                 return Ended { kind, unclear };
             }
+            is_first = false;
             // A 429 is refused before anything is set aside; the others may have held a unit.
             unclear |= kind != Kind::Limited;
             if Instant::now() + pause > give_up {

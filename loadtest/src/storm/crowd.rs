@@ -47,6 +47,7 @@ pub(super) struct Crowd {
     ticket_head: Vec<u8>,
     order_head: Vec<u8>,
     arrived: AtomicU64,
+    came_again: AtomicU64,
 }
 
 impl Crowd {
@@ -86,13 +87,23 @@ impl Crowd {
             ticket_head: head("tickets", ""),
             order_head: head("orders", "content-type: application/json\r\n"),
             arrived: AtomicU64::new(0),
+            came_again: AtomicU64::new(0),
         })
     }
 
     /// The number of the buyer who comes as the visitor with this number: most come once, and some a second time, right
     /// behind or beside themselves.
     pub(super) fn who(&self, visitor: u64) -> u64 {
-        who(self.seed, self.again_percent, visitor)
+        let buyer = who(self.seed, self.again_percent, visitor);
+        if buyer != visitor {
+            self.came_again.fetch_add(1, Ordering::Relaxed);
+        }
+        buyer
+    }
+
+    /// Visitors so far who had come before.
+    pub(super) fn came_again(&self) -> u64 {
+        self.came_again.load(Ordering::Relaxed)
     }
 
     /// The buyer with this number.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Facts, Fate, Promise, Verdict};
-use crate::journal::Entry;
+use crate::journal::{Entry, Foot};
 
 /// Offenders named in a line.
 const NAMED_MAX: usize = 3;
@@ -24,6 +24,7 @@ pub(crate) fn judge(facts: &Facts) -> Verdict {
         sold_what_was_wanted(facts),
         audit(facts),
         contract_kept(facts),
+        refused_with_reason(facts),
     ];
     Verdict { promises }
 }
@@ -180,7 +181,20 @@ fn audit(facts: &Facts) -> Promise {
     Promise::new("the audit finds nothing", held, format!("{} findings {}", findings.len(), shown.join("; ")))
 }
 
+/// What only a foot tells: how many of something there were, of which there may be none.
+fn none_of(name: &str, facts: &Facts, count: impl Fn(Foot) -> u64, words: &str) -> Promise {
+    let Some(foot) = facts.account.foot else {
+        return Promise::new(name, true, "the run was cut off: its answers are not known, not judged");
+    };
+    let found = count(foot);
+    Promise::new(name, found == 0, format!("{found} {words}"))
+}
+
 fn contract_kept(facts: &Facts) -> Promise {
-    let wrong = facts.account.foot.map_or(0, |foot| foot.wrong);
-    Promise::new("every answer is one of the contract's", wrong == 0, format!("{wrong} were not"))
+    none_of("every answer is one of the contract's", facts, |foot| foot.wrong, "were not")
+}
+
+/// A platform that turns honest buyers away sells exactly what is still demanded of it.
+fn refused_with_reason(facts: &Facts) -> Promise {
+    none_of("nobody is refused without a reason", facts, |foot| foot.refused, "refusals have none")
 }

@@ -21,7 +21,7 @@ fn honest() -> Facts {
         account: Account {
             head: Head { sale: "s".into(), stock: 10, per_user_limit: 1, taken_before: 0 },
             entries,
-            foot: Some(Foot { demand: 15, unknown: 0, wrong: 0 }),
+            foot: Some(Foot { demand: 15, ..Foot::default() }),
         },
         ledger: Ledger {
             total: 10,
@@ -152,7 +152,7 @@ fn what_a_buyer_gave_up_on_widens_the_bounds_by_just_that() {
         broken(move |f| {
             f.account.entries.truncate(8);
             f.fates.truncate(8);
-            f.account.foot = Some(Foot { demand: 8, unknown, wrong: 0 });
+            f.account.foot = Some(Foot { demand: 8, unknown, ..Foot::default() });
             set_free_and_taken(f, 1, 9);
         })
     };
@@ -165,8 +165,10 @@ fn an_audit_finding_or_a_wrong_answer_is_seen() {
     let finding = Finding { invariant: "I1".into(), sale: None, detail: "x".into() };
     assert_eq!(broken(|f| f.audit.findings.push(finding)), ["the audit finds nothing"]);
     assert_eq!(broken(|f| f.audit.ok = false), ["the audit finds nothing"]);
-    let wrong = broken(|f| f.account.foot = Some(Foot { demand: 15, unknown: 0, wrong: 1 }));
+    let wrong = broken(|f| f.account.foot = Some(Foot { demand: 15, wrong: 1, ..Foot::default() }));
     assert_eq!(wrong, ["every answer is one of the contract's"]);
+    let refused = broken(|f| f.account.foot = Some(Foot { demand: 15, refused: 1, ..Foot::default() }));
+    assert_eq!(refused, ["nobody is refused without a reason"]);
 }
 
 #[test]

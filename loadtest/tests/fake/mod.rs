@@ -47,6 +47,12 @@ pub(crate) enum Lie {
     RefundsTwice,
     /// A payment of a cancelled order is kept.
     KeepsMoney,
+    /// Nine of ten ticket requests are answered 401, whatever their token.
+    TurnsAway,
+    /// Nobody holds anything, and every second order is answered "limit reached".
+    InventsLimits,
+    /// The pay page succeeds, and the order never hears of it.
+    LosesPayments,
 }
 
 /// A running fake; stops when dropped.

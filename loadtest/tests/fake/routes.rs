@@ -31,7 +31,9 @@ pub(crate) fn reply(market: &mut Market, parts: &Parts, body: &[u8]) -> Option<R
         ("POST", ["api", "v1", "demo", "login"]) => login(body),
         ("POST", ["api", "v1", "payments", "webhook"]) => webhook(market, parts, body),
         ("POST", ["sandbox", order, reference]) if body == b"action=succeed" => {
-            market.capture(order, reference);
+            if market.lie != Lie::LosesPayments {
+                market.capture(order, reference);
+            }
             (200, json!({}))
         }
         (_, ["api", "v1", "buy", sale, step]) => match buyer(parts) {
@@ -122,6 +124,9 @@ fn gate(market: &Market, id: &str) -> Reply {
 
 fn buy(market: &mut Market, sale: &str, step: &str, buyer: &str, body: &[u8]) -> Reply {
     if step == "tickets" {
+        if market.lie == Lie::TurnsAway && !market.requests.is_multiple_of(10) {
+            return problem(Code::Unauthenticated);
+        }
         if market.free(sale) == 0 {
             return problem(Code::SoldOut);
         }
@@ -135,6 +140,9 @@ fn buy(market: &mut Market, sale: &str, step: &str, buyer: &str, body: &[u8]) ->
     let Some((id, ticketed)) = order.ticket.split_once('.') else { return problem(Code::InvalidTicket) };
     if ticketed != buyer {
         return problem(Code::InvalidTicket);
+    }
+    if market.lie == Lie::InventsLimits && market.requests.is_multiple_of(2) {
+        return problem(Code::LimitReached);
     }
     match market.place(id, sale, buyer, u32::try_from(order.quantity).unwrap_or(0)) {
         Ok(id) => {

@@ -13,6 +13,7 @@ use service_kit::telemetry::Metrics;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::gateway::Gateway;
+use crate::sale::Sale;
 
 /// Between two readings of the catalogue when nothing is heard.
 const CATALOGUE_EVERY_MS: u64 = 3000;
@@ -179,27 +180,36 @@ pub(crate) async fn let_in(gateway: Arc<Gateway>) {
     let mut ticks = every(LET_IN_EVERY_MS);
     for round in 0_u64.. {
         ticks.tick().await;
-        let now = gateway.clock.now();
-        let (mut waiting, mut entered) = (0, 0);
-        for sale in gateway.catalogue.listing().sales() {
-            let Some(rules) = sale.terms().sale.rules.waiting_room else {
-                sale.room.clear();
-                continue;
-            };
-            let is_open = async {
-                let view = gateway.view(sale).await;
-                view.is_ok_and(|view| view.state() == SaleState::Open)
-            };
-            let is_selling = !sale.is_sold_out() && is_open.await;
-            entered += sale.room.let_in(rules, is_selling, now);
-            if round % ROUNDS_PER_SECOND == 0 {
-                sale.room.tidy(now);
-            }
-            waiting += sale.room.waiting();
-        }
+        let listing = gateway.catalogue.listing();
+        let is_counted = round % ROUNDS_PER_SECOND == 0;
+        // Side by side: a node of the store that is silent must not keep the rooms of other nodes' sales.
+        let rooms = listing.sales().iter().map(|sale| let_in_of(&gateway, sale, is_counted));
+        let told = stream::iter(rooms.collect::<Vec<_>>()).buffer_unordered(LOOKS_AT_ONCE);
+        let sum = async |all: (usize, usize), room: (usize, usize)| (all.0 + room.0, all.1 + room.1);
+        let (entered, waiting) = told.fold((0, 0), sum).await;
         gateway.measures.room_entered.increment(entered as u64);
         set(&gateway.measures.room_waiting, waiting);
     }
+}
+
+/// Lets buyers in from the waiting room of this sale; how many, and how many wait.
+async fn let_in_of(gateway: &Gateway, sale: &Sale, is_counted: bool) -> (usize, usize) {
+    let Some(rules) = sale.terms().sale.rules.waiting_room else {
+        sale.room.clear();
+        return (0, 0);
+    };
+    let is_open = async {
+        let view = gateway.view(sale).await;
+        view.is_ok_and(|view| view.state() == SaleState::Open)
+    };
+    // Where nobody waits it does not matter, and the store is not asked.
+    let is_selling = !sale.is_sold_out() && (sale.room.waiting() == 0 || is_open.await);
+    let now = gateway.clock.now();
+    let entered = sale.room.let_in(rules, is_selling, now);
+    if is_counted {
+        sale.room.tidy(now);
+    }
+    (entered, sale.room.waiting())
 }
 
 /// A count, as a gauge takes it.
@@ -216,8 +226,12 @@ fn report(gateway: &Gateway) {
         evictions.absolute(evicted);
     }
     let listing = gateway.catalogue.listing();
-    let rooms = listing.sales().iter().map(|sale| sale.bulkhead.room());
-    set(&measures.least_share, rooms.min().unwrap_or(gateway.limits.sale_concurrency_max));
+    let share = |sale: &Arc<Sale>| {
+        sale.bulkhead.restore();
+        sale.bulkhead.room()
+    };
+    let shares = listing.sales().iter().map(share);
+    set(&measures.least_share, shares.min().unwrap_or(gateway.limits.sale_concurrency_max));
     set(&measures.streams, gateway.watchers.open());
 }
 

@@ -55,7 +55,7 @@ pub struct Limits {
     pub latency_target: Duration,
     /// Messages in a sale's lane above which nothing more is reserved.
     pub lane_high_water: u64,
-    /// Open event streams at most: so many of orders, and so many of waiting rooms.
+    /// Open event streams at most: this many of orders, and as many again of waiting rooms.
     pub streams_max: usize,
     /// How long a request's body may take.
     pub body_timeout: Duration,
@@ -117,8 +117,8 @@ impl Config {
             ticket_keys: keys.parse().map_err(|e| SettingsError::bad("SECKILL_TICKET_KEYS", e))?,
             admin_token: settings.secret("SECKILL_ADMIN_TOKEN")?,
             audit_log: audit_log(settings)?,
-            ticket_ttl: Duration::from_secs(settings.number("SECKILL_TICKET_TTL_S", 1, 3600)?),
-            publish_wait: settings.millis("SECKILL_PUBLISH_WAIT_MS", 10, 60_000)?,
+            ticket_ttl: settings.ticket_ttl()?,
+            publish_wait: settings.publish_wait()?,
             demo: settings.flag("SECKILL_DEMO")?,
             limits: Limits {
                 buyer: rate(settings, "SECKILL_BUYER_LIMIT")?,

@@ -34,7 +34,7 @@ pub(crate) struct Measures {
     publish: Histogram,
     /// Orders whose ticket had its reservation already: somebody came again after a break.
     pub continued: Counter,
-    /// Strangers refused by their address' limit, on other ways than to buy.
+    /// Requests other than purchases that were refused by the limit of their address, or the browse limit of their buyer.
     pub browse_refused: Counter,
     /// Messages in each lane, by its number.
     pub lane_depth: Vec<Gauge>,

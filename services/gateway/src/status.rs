@@ -1,8 +1,11 @@
 //! Where an order stands: the reservation first, then the row.
 
+use std::pin::pin;
+
 use contract::Code;
 use contract::api::Order;
 use domain::{BuyerId, OrderId, OrderStatus, ReservationId};
+use futures_util::{StreamExt, stream};
 use service_kit::http::ApiError;
 use stock::{Held, Peek, StockError};
 
@@ -12,6 +15,8 @@ use crate::sale::Sale;
 /// Sales asked for an order that this gateway did not accept, at most: of those that were open when it was made,
 /// the ones heard of last.
 const SALES_PEEKED_MAX: usize = 64;
+/// Of them those asked side by side.
+const PEEKS_AT_ONCE: usize = 8;
 /// Orders searched for at once in many sales' stock: each takes many questions, whoever makes ids up.
 pub(crate) const SEARCHES_MAX: usize = 64;
 /// How far outside a sale's times an order of it may have been made: its times may have been changed since.
@@ -29,10 +34,8 @@ enum Found {
     Queued(Box<Order>, BuyerId),
     /// Not there, or not only.
     AskTheLedger,
-    /// The stock store could not say: it has lost this sale.
+    /// The stock store could not say: it has lost this sale, or does not answer.
     Unknown,
-    /// The stock store does not answer, and would not for another sale.
-    Away,
 }
 
 impl Gateway {
@@ -81,7 +84,7 @@ impl Gateway {
         let store_cannot_say = match found {
             Found::Queued(queued, whose) => return Ok(Some((*queued, whose))),
             Found::AskTheLedger => false,
-            Found::Unknown | Found::Away => true,
+            Found::Unknown => true,
         };
         match self.upstream.row(order).await? {
             Some(row) => {
@@ -116,15 +119,15 @@ impl Gateway {
         });
         // It may be of a sale that this gateway has not heard of yet.
         let mut cannot_say = !self.catalogue.is_complete();
-        for sale in may_be_its.by_ref().take(SALES_PEEKED_MAX) {
-            match self.reservation(sale, order).await {
+        let asked: Vec<_> = may_be_its.by_ref().take(SALES_PEEKED_MAX).collect();
+        // Side by side: a node of the store that is silent says nothing about other nodes' sales.
+        let peeks: Vec<_> = asked.into_iter().map(|sale| self.reservation(sale, order)).collect();
+        let mut peeks = pin!(stream::iter(peeks).buffer_unordered(PEEKS_AT_ONCE));
+        while let Some(found) = peeks.next().await {
+            match found {
                 Found::Queued(queued, whose) => return Ok(Some((*queued, whose))),
                 Found::AskTheLedger => {}
                 Found::Unknown => cannot_say = true,
-                Found::Away => {
-                    cannot_say = true;
-                    break;
-                }
             }
         }
         cannot_say |= may_be_its.next().is_some();
@@ -140,8 +143,7 @@ impl Gateway {
         match self.stock.peek(&sale.id, ReservationId::first(order)).await {
             Ok(Peek::Reserved(held)) => self.queued(sale, held).await,
             Ok(Peek::Settled(_) | Peek::Released | Peek::None) => Found::AskTheLedger,
-            Err(StockError::UnknownSale(_)) => Found::Unknown,
-            Err(StockError::Unreachable(_)) => Found::Away,
+            Err(StockError::UnknownSale(_) | StockError::Unreachable(_)) => Found::Unknown,
         }
     }
 

@@ -28,8 +28,8 @@ impl Config {
     pub fn from_settings(settings: &Settings) -> Result<Self, SettingsError> {
         Ok(Self {
             internal_token: settings.secret("SECKILL_INTERNAL_TOKEN")?,
-            ticket_ttl: Duration::from_secs(settings.number("SECKILL_TICKET_TTL_S", 1, 3600)?),
-            publish_wait: settings.millis("SECKILL_PUBLISH_WAIT_MS", 10, 60_000)?,
+            ticket_ttl: settings.ticket_ttl()?,
+            publish_wait: settings.publish_wait()?,
             reconcile_every: settings.millis("SECKILL_RECONCILE_EVERY_MS", 10, 60_000)?,
         })
     }

@@ -30,7 +30,7 @@ pub(crate) struct Inventory {
     /// One for every rebuild at once of sales that sell or will, first come first served.
     pub(crate) rebuild_slots: Semaphore,
     /// The same for sales that are over: they are many, and nobody waits for them.
-    pub(crate) rebuild_slots_of_the_over: Semaphore,
+    pub(crate) ended_rebuild_slots: Semaphore,
 }
 
 impl Inventory {

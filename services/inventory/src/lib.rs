@@ -75,7 +75,7 @@ pub async fn serve(config: Config, deps: Dependencies, listeners: Listeners, shu
         fence_age: config.fence_age(),
         rebuilding: parking_lot::Mutex::default(),
         rebuild_slots: Semaphore::new(recover::REBUILDS_MAX),
-        rebuild_slots_of_the_over: Semaphore::new(recover::REBUILDS_OF_THE_OVER_MAX),
+        ended_rebuild_slots: Semaphore::new(recover::ENDED_REBUILDS_MAX),
     });
     let app = routes::App { inventory: inventory.clone() };
     let router = routes::router(app)

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::events::Change;
+use contract::internal::AllocationView;
 use contract::lane::{FenceMessage, LaneMessage, lane_of};
 use domain::{ReservationId, SaleId, UnixMillis};
 use futures_util::{StreamExt, stream};
 use messaging::OrderQueue;
+use service_kit::http::ClientError;
 use stock::{Held, Snapshot, StockError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,8 +23,9 @@ use crate::inventory::Inventory;
 use crate::recover::Fault;
 use crate::sale_store::SaleRow;
 
-/// Rounds from one comparison of the store's epochs with the ledger's to the next.
-const LEDGER_LOOKS_EVERY: u64 = 8;
+/// Every so many rounds everything is looked at: also the ledger's side, sales that are over, and sales in whose stock
+/// nothing is reserved (the store forgets old tombstones then).
+const WHOLE_ROUND_EVERY: u64 = 8;
 /// Sales looked at in the stock store at once.
 const LOOKS_AT_ONCE: usize = 16;
 /// Fences sent for one sale in one round at most.
@@ -46,6 +49,13 @@ struct Memory {
     told: HashMap<SaleId, Change>,
     fences: Fences,
     disagreements: Disagreements,
+}
+
+impl Memory {
+    /// The first round is one.
+    fn is_whole_round(&self) -> bool {
+        self.rounds % WHOLE_ROUND_EVERY == 1
+    }
 }
 
 /// The fences that were sent, and how full the lanes are that they go down.
@@ -131,6 +141,7 @@ pub(crate) async fn run(inventory: Arc<Inventory>, every: Duration, shutdown: Ca
         match inventory.sales.all().await {
             Ok(mut sales) => {
                 let now = inventory.clock.now();
+                sales.retain(|sale| memory.is_whole_round() || !sale.is_over(now));
                 sales.sort_by_key(|sale| urgency(sale, now));
                 // Every step is done again by the next round, so that it may be dropped.
                 let round = inventory.reconcile_all(sales, &mut memory, &shutdown);
@@ -163,36 +174,49 @@ impl Inventory {
         memory: &mut Memory,
         shutdown: &CancellationToken,
     ) {
-        let look = |sale: SaleRow| async move { (self.stock.snapshot(&sale.id).await, sale) };
+        let is_whole_round = memory.is_whole_round();
+        let look = |sale: SaleRow| async move {
+            let seen = self.stock.snapshot(&sale.id).await;
+            let is_compared = is_whole_round && seen.is_ok();
+            let ledger = if is_compared { Some(self.ledger.allocation(&sale.id).await) } else { None };
+            (seen, ledger, sale)
+        };
         let mut looks = pin!(stream::iter(sales).map(look).buffered(LOOKS_AT_ONCE));
         let mut in_force = Vec::new();
-        while let Some((seen, sale)) = looks.next().await {
+        while let Some((seen, ledger, sale)) = looks.next().await {
             match seen {
-                Ok(snapshot) => in_force.push((sale, snapshot)),
+                Ok(snapshot) => in_force.push((sale, snapshot, ledger)),
                 Err(StockError::UnknownSale(_)) => self.recover_soon(&sale.id, Fault::Lost, shutdown),
                 Err(error) => tracing::warn!(sale = %sale.id, %error, "the stock store does not answer"),
             }
         }
-        for (sale, snapshot) in in_force {
-            match self.fault_of(&sale.id, &snapshot, memory).await {
-                Some(fault) => self.recover_soon(&sale.id, fault, shutdown),
-                None => {
-                    self.catch_up(&sale, &snapshot).await;
-                    self.tell(&sale.id, &snapshot, memory).await;
-                    self.fence(&sale.id, &mut memory.fences, Instant::now()).await;
-                }
+        for (sale, snapshot, ledger) in in_force {
+            let fault = match ledger {
+                Some(ledger) => self.fault_of(&sale.id, &snapshot, ledger, &mut memory.disagreements).await,
+                None => None,
+            };
+            if let Some(fault) = fault {
+                self.recover_soon(&sale.id, fault, shutdown);
+                continue;
+            }
+            self.catch_up(&sale, &snapshot).await;
+            self.tell(&sale.id, &snapshot, memory).await;
+            if is_whole_round || snapshot.reservations > 0 {
+                self.fence(&sale.id, &mut memory.fences, Instant::now()).await;
             }
         }
     }
 
-    /// Why the store has to be written afresh though it is in force, if it has to.
-    async fn fault_of(&self, sale: &SaleId, snapshot: &Snapshot, memory: &mut Memory) -> Option<Fault> {
-        if !memory.rounds.is_multiple_of(LEDGER_LOOKS_EVERY) {
-            return None;
-        }
+    /// Why the store has to be written afresh though it is in force, if it has to, as far as the ledger's side shows.
+    async fn fault_of(
+        &self,
+        sale: &SaleId,
+        snapshot: &Snapshot,
+        ledger: Result<Option<AllocationView>, ClientError>,
+        disagreements: &mut Disagreements,
+    ) -> Option<Fault> {
         let epoch = snapshot.view.epoch;
-        let disagreements = &mut memory.disagreements;
-        match self.ledger.allocation(sale).await {
+        match ledger {
             Ok(Some(allocation)) if allocation.epoch > epoch => Some(Fault::Behind(epoch)),
             // While the broker is away, events wait for it, however long.
             Ok(Some(allocation))

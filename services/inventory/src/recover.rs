@@ -31,7 +31,7 @@ use crate::sale_store::SaleRow;
 /// Sales rebuilt at once, by this process. With all of them at once, the one with the crowd would wait for all.
 pub(crate) const REBUILDS_MAX: usize = 4;
 /// And beside them, of sales that are over.
-pub(crate) const REBUILDS_OF_THE_OVER_MAX: usize = 1;
+pub(crate) const ENDED_REBUILDS_MAX: usize = 1;
 /// How long a state has been out of force before its barrier is sent: gateways answer 202 by what they saw of it a
 /// moment ago.
 const BARRIER_AFTER_MS: u64 = 2 * STOCK_LOOK_MS_MAX;
@@ -130,7 +130,7 @@ impl Inventory {
     /// thousands of them.
     async fn slots_for(&self, sale: &SaleId) -> &Semaphore {
         match self.sales.get(sale).await {
-            Ok(row) if row.is_over(self.clock.now()) => &self.rebuild_slots_of_the_over,
+            Ok(row) if row.is_over(self.clock.now()) => &self.ended_rebuild_slots,
             _ => &self.rebuild_slots,
         }
     }

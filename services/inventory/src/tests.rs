@@ -29,7 +29,7 @@ use tower::ServiceExt;
 use crate::events::Waits;
 use crate::inventory::Inventory;
 use crate::ledger::Ledger;
-use crate::recover::{Fault, REBUILDS_MAX, REBUILDS_OF_THE_OVER_MAX};
+use crate::recover::{ENDED_REBUILDS_MAX, Fault, REBUILDS_MAX};
 use crate::routes;
 use crate::sale_store;
 
@@ -166,7 +166,7 @@ impl Stage {
             fence_age: Duration::from_secs(60),
             rebuilding: Mutex::default(),
             rebuild_slots: tokio::sync::Semaphore::new(REBUILDS_MAX),
-            rebuild_slots_of_the_over: tokio::sync::Semaphore::new(REBUILDS_OF_THE_OVER_MAX),
+            ended_rebuild_slots: tokio::sync::Semaphore::new(ENDED_REBUILDS_MAX),
         });
         let sale = "lamp".parse().unwrap();
         let stage = Self { inventory, stock, broker, ledger, sale, shutdown, _folder: folder };

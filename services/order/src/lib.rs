@@ -5,7 +5,7 @@
 //! what happened goes out through the outbox to [`messaging::EventBus`]. Jobs beside it expire what is
 //! not paid, find units for late payments, and have the provider pay back what must be paid back.
 
-mod asking;
+mod backlog;
 mod config;
 mod consumer;
 mod jobs;
@@ -13,6 +13,7 @@ mod late_stock;
 pub mod order_store;
 pub mod payment;
 pub mod process;
+mod provider_status;
 mod relay;
 mod routes;
 mod webhook;
@@ -72,7 +73,7 @@ pub async fn serve(config: Config, deps: Dependencies, listeners: Listeners, shu
     let health = Health::default();
     let mut tasks = JoinSet::new();
     for lane in 0..deps.queue.lanes() {
-        let consumer = consumer::Consumers {
+        let consumer = consumer::LaneConsumer {
             queue: deps.queue.clone(),
             store: deps.store.clone(),
             batch_max: config.batch_max,
@@ -81,6 +82,7 @@ pub async fn serve(config: Config, deps: Dependencies, listeners: Listeners, shu
     }
     tasks.spawn(relay::run(deps.store.clone(), deps.bus.clone(), shutdown.clone()));
     jobs::spawn(&mut tasks, &config, &deps, &shutdown);
+    tasks.spawn(backlog::report(deps.store.clone(), shutdown.clone()));
     tasks.spawn(watch_engines(deps.store.clone(), deps.queue.clone(), health.clone(), shutdown.clone()));
     if let Some(sandbox) = deps.sandbox.clone() {
         if !config.demo {

@@ -5,7 +5,7 @@ import { retryAfterMs } from "./schedule.js";
 
 const TIMEOUT_MS = 12_000;
 
-const unreachable = (sentAt) => ({ ok: false, status: 0, code: "unreachable", body: null, retryAfterMs: 0, sentAt, receivedAt: performance.now() });
+export const unreachable = (sentAt = performance.now()) => ({ ok: false, status: 0, code: "unreachable", body: null, retryAfterMs: 0, sentAt, receivedAt: performance.now() });
 
 /** One signal for the caller's wish to stop and for our patience. */
 function deadline(signal, ms) {
@@ -23,7 +23,8 @@ function deadline(signal, ms) {
   };
 }
 
-function init(method, { body, token, signal, accept = "application/json" }) {
+/** What `fetch` is told. */
+export function init(method, { body, token, signal, accept = "application/json" }) {
   const headers = { accept };
   if (token) headers.authorization = `Bearer ${token}`;
   if (body !== undefined) headers["content-type"] = "application/json";
@@ -36,10 +37,12 @@ export async function request(method, path, options = {}) {
   try {
     const response = await fetch(path, init(method, { ...options, signal: limit.signal }));
     const receivedAt = performance.now();
-    // Something between us and the shop may answer in HTML: then the status alone speaks.
+    // Something between us and the shop may answer in HTML: then the status of a refusal alone speaks. But what the shop
+    // grants is in the body, always: without one the answer was lost on its way.
     const body = await response.json().catch(() => null);
+    if (response.ok && body === null) return unreachable(sentAt);
     return {
-      ok: response.ok && body !== null,
+      ok: response.ok,
       status: response.status,
       code: response.ok ? null : (body?.code ?? `http_${response.status}`),
       body,
@@ -54,21 +57,28 @@ export async function request(method, path, options = {}) {
   }
 }
 
-/** Asks for a module until it comes, as if for another each time: some browsers remember a failure. */
-export async function untilLoaded(load, pause) {
-  for (let failures = 0, again = ""; ; failures += 1) {
-    try {
-      return await load(again);
-    } catch {
-      await pause(failures);
-      again = `?again=${failures}`;
+const bring = (file) => import(file);
+
+/**
+ * A module that is imported when it is first wanted. One that did not come is asked for as if it were another, since
+ * browsers remember a failure. Resolves with `null` when `triesMax` askings in a row have failed.
+ */
+export function onDemand(name, { load = bring, pause, triesMax = Infinity }) {
+  let coming = null;
+  let failures = 0;
+  async function come() {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await load(`./${name}.js${failures ? `?again=${failures}` : ""}`);
+      } catch {
+        failures += 1;
+        if (tries >= triesMax) return (coming = null);
+        await pause(tries);
+      }
     }
   }
+  return () => (coming ??= come());
 }
-
-/** The raw response of a stream, or `null` when there is none to be had. */
-export const openStream = (path, { token, signal }) =>
-  fetch(path, init("GET", { token, signal, accept: "text/event-stream" })).catch(() => null);
 
 const id = encodeURIComponent;
 export const get = (path, options) => request("GET", path, options);

@@ -1,21 +1,22 @@
 // One buyer at one sale: what they are doing, and what has come of it. Holds the facts the panel is drawn
 // from and carries out what its buttons ask for; `changed()` is called whenever a fact is new.
 
-import { get, paths, untilLoaded } from "./api.js";
+import { get, onDemand, paths, unreachable } from "./api.js";
 import { purchase, shopFor, ticketStore } from "./purchase.js";
 import { followsGate } from "./refusal-view.js";
 import { orderPollMs, PURCHASE_TRIES_MAX } from "./schedule.js";
 import { entryOf, read, takeFragment, write } from "./session.js";
+// Modules on demand can be asked for again, but not what they import: that has to be there before them.
+import "./sse.js";
 
 const SHAKY = "The connection is shaky; what you see may be a moment old.";
-const loadOrders = (again) => import(`./order-stream.js${again}`);
-const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+// While a purchase waits for a module: then it had better try again as a whole.
+const LOADS_MAX = 3;
 
-export function createBuyer({ sale, session, storage, gate, clock, changed, sleep = wait, load = loadOrders }) {
+export function createBuyer({ sale, session, storage, gate, clock, changed, load, sleep = (ms) => new Promise((done) => setTimeout(done, ms)) }) {
   // `wanted` outlives every refusal: "Try again" means the same again.
-  const facts = { attempt: null, refusal: null, order: null, room: null, wanted: 1, paying: false, declined: false, note: "" };
+  const facts = { attempt: null, refusal: null, order: null, room: null, roomViews: null, wanted: 1, paying: false, declined: false, note: "" };
   let following = null;
-  let desk = null;
   let leaveRoom = null;
   let payFailed = false;
   // Nobody could say yet whether the kept ticket is still good.
@@ -27,7 +28,7 @@ export function createBuyer({ sale, session, storage, gate, clock, changed, slee
   const signed = () => ({ token: session.token() });
   const orderKey = () => `shop.order.${sale}.${session.user()}`;
   const payingKey = (id) => `shop.paying.${id}`;
-  const tickets = () => ticketStore(storage, sale, session.user());
+  const tickets = (isOver) => ticketStore(storage, sale, session.user(), isOver);
   /** The place in the waiting room that this tab holds for this buyer. */
   const places = () => entryOf(storage, `shop.place.${sale}.${session.user()}`);
   /** The answer; `null` when the buyer has changed meanwhile, so that it is nobody's, or has to sign in first. */
@@ -38,31 +39,34 @@ export function createBuyer({ sale, session, storage, gate, clock, changed, slee
     return answer.status === 401 ? (refused(answer), null) : answer;
   }
 
-  /** What an order needs, once there may be one. */
-  const orderDesk = () => (desk ??= untilLoaded(load, waitForDesk));
-  function waitForDesk(failures) {
+  function pause(tries) {
     if (facts.order) set({ note: SHAKY });
-    return sleep(orderPollMs({ failures, random: Math.random() }));
+    return sleep(orderPollMs({ failures: tries - 1, random: Math.random() }));
   }
+  /** What an order needs, once there may be one. */
+  const orderDesk = onDemand("order-stream", { load, pause });
+  const entry = onDemand("entry", { load, pause, triesMax: LOADS_MAX });
+  const waitingRoom = onDemand("room", { load, pause, triesMax: LOADS_MAX });
+  const roomWords = onDemand("room-view", { load, pause });
 
   /** Waits in the room for as long as this buyer is here. */
   async function turn(token = session.token()) {
     leaveRoom?.abort();
-    leaveRoom = new AbortController();
-    const { signal } = leaveRoom;
-    const { waitForTurn } = await import("./room.js").catch(() => ({ waitForTurn: () => null }));
-    return waitForTurn({ sale, token, places: places(), signal, onPlace: (room) => signal.aborted || set({ room }) });
+    const { signal } = (leaveRoom = new AbortController());
+    const room = await waitingRoom();
+    const onPlace = (news) => signal.aborted || set({ room: news });
+    return room ? room.waitForTurn({ sale, token, places: places(), signal, onPlace }) : unreachable();
   }
 
   /** Takes a place in the waiting room; the purchase itself is another press. */
   async function join() {
     if (facts.room) return;
     const asking = era;
-    set({ room: { state: "upcoming", position: null }, refusal: null, note: "" });
+    set({ room: { asking: true }, refusal: null, note: "" });
     const end = await turn();
     if (asking !== era || end?.pass || facts.attempt || facts.order) return;
-    if (end?.status === 401) return refused(end);
-    set({ room: null, note: "The waiting room can't be reached just now. Please try again." });
+    set({ room: null, note: end?.status ? "" : `The waiting room ${end ? "can't be reached" : "is too busy"} just now. Please try again.` });
+    if (end?.status) refused(end);
   }
 
   async function buy(quantity) {
@@ -70,19 +74,17 @@ export function createBuyer({ sale, session, storage, gate, clock, changed, slee
     const asking = era;
     const isOver = () => asking !== era;
     const token = session.token();
-    const kept = tickets();
-    // An older loop's last answer must not undo what a newer one has written.
-    const store = { read: kept.read, write: (held) => isOver() || kept.write(held), clear: () => isOver() || kept.clear() };
-    const shop = shopFor({ gate, token, isOver, turn: () => turn(token).then((news) => news?.pass ?? news) });
+    const store = tickets(isOver);
+    const shop = shopFor({ gate, token, isOver, entry, turn: () => turn(token).then((news) => news?.pass ?? news) });
     payFailed = false;
     orderDesk();
     set({ attempt: { step: "ticket" }, wanted: quantity, refusal: null, order: null, note: "" });
     const onStep = (step) => isOver() || set({ attempt: { ...step, triesMax: PURCHASE_TRIES_MAX, retryAt: step.step === "waiting" ? clock.now() + step.waitMs : null } });
     const end = await purchase({ shop, store, quantity, sleep, random: Math.random, onStep });
     if (isOver()) return;
-    set({ attempt: null });
-    if (end.order_id) return follow(end);
-    refused(end.refusal);
+    // Whoever waits no more has no number in line.
+    set({ attempt: null, room: facts.room?.pass ? facts.room : null });
+    return end.order_id ? follow(end) : refused(end.refusal);
   }
 
   function refused(answer) {
@@ -100,8 +102,7 @@ export function createBuyer({ sale, session, storage, gate, clock, changed, slee
     if (payFailed) write(storage, payingKey(id), null);
     set({ order, room: null, refusal: null, paying: read(storage, payingKey(id)) !== null, declined: payFailed });
     payFailed = false;
-    following = new AbortController();
-    const { signal } = following;
+    const { signal } = (following = new AbortController());
     const onOrder = (news) => set({ order: news, note: "" });
     const onTrouble = (code) => {
       if (code === "unauthenticated") return refused({ status: 401, code });
@@ -125,8 +126,7 @@ export function createBuyer({ sale, session, storage, gate, clock, changed, slee
     set({ order });
     const answer = await own(get(paths.order(id), signed()));
     if (!answer) return;
-    if (answer.ok && answer.body.sale === sale) return follow(answer.body);
-    if (answer.ok) return leave();
+    if (answer.ok) return answer.body.sale === sale ? follow(answer.body) : leave();
     if (answer.status === 404) return missing();
     // Unreadable just now is no reason to forget it: the follower keeps asking.
     follow(order, answer.retryAfterMs);
@@ -134,8 +134,7 @@ export function createBuyer({ sale, session, storage, gate, clock, changed, slee
 
   async function findMine() {
     const answer = await own(orderDesk().then(({ newestOrder }) => newestOrder(sale, signed())));
-    if (answer?.order) follow(answer.order);
-    else if (answer) set({ note: answer.note });
+    if (answer) answer.order ? follow(answer.order) : set({ note: answer.note });
   }
 
   async function pay() {
@@ -149,8 +148,8 @@ export function createBuyer({ sale, session, storage, gate, clock, changed, slee
 
   async function cancel() {
     const id = facts.order.order_id;
-    set({ note: "Cancelling…" });
-    const answer = await own(orderDesk().then(({ cancelOrder }) => cancelOrder(id, signed())));
+    const onSure = () => set({ note: "Cancelling…" });
+    const answer = await own(orderDesk().then(({ cancelOrder }) => cancelOrder(id, signed(), onSure)));
     if (answer) set(answer.ok ? { order: answer.body, note: "" } : { note: answer.note });
   }
 
@@ -190,6 +189,7 @@ export function createBuyer({ sale, session, storage, gate, clock, changed, slee
 
   /** A gate asked after a refusal knows better than the refusal did. */
   function gateNews(askedAt) {
+    if (gate.latest()?.room && !facts.roomViews) roomWords().then((roomViews) => set({ roomViews })), waitingRoom();
     if (facts.refusal && followsGate(facts.refusal.code) && askedAt > facts.refusal.at) facts.refusal = null;
     changed();
     if (unjudged) takeUp();

@@ -61,7 +61,7 @@ export async function enter({ first, ask, wait, solve = work, digits = readDigit
   for (let proofs = 0; proofs < PROOFS_MAX; ) {
     if (answer.code === "waiting_room" && !body.pass) {
       const pass = await wait();
-      if (!pass || pass.status) return pass ?? answer;
+      if (typeof pass !== "string") return pass ?? answer;
       body.pass = pass;
     } else if (answer.code === "proof_required" && answer.body?.proof) {
       proofs += 1;
@@ -70,7 +70,7 @@ export async function enter({ first, ask, wait, solve = work, digits = readDigit
       // Nothing is sent for somebody who left: an empty answer would only use the challenge up.
       if (captcha === null) return { ...answer, code: "proof_left" };
       const solution = await solve(wanted).catch(() => null);
-      if (solution === null) return answer;
+      if (solution === null) return { ...answer, code: "proof_undone" };
       body.proof = { challenge: wanted.challenge, solution, captcha };
     } else {
       return answer;

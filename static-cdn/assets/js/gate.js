@@ -49,7 +49,8 @@ export function watchGate({ sale, clock, onGate, onTrouble, token = () => null, 
 
   function visibility() {
     clearTimeout(timer);
-    if (document.hidden || latest?.state === "ended") return;
+    // An ended sale has no more news, unless it was asked for the time and did not answer.
+    if (document.hidden || (latest?.state === "ended" && failures === 0)) return;
     // The machine may have slept: what the clock learned before may be stale.
     clock.forget();
     refresh();

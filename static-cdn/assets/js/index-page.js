@@ -6,7 +6,7 @@ import { $ } from "./dom.js";
 import { createMailbox } from "./mailbox.js";
 import { arrange, createOrderList } from "./order-list.js";
 import { createSaleCard } from "./sale-card.js";
-import { gateRetryMs, orderPollMs, salesPollMs } from "./schedule.js";
+import { calmPollMs, gateRetryMs, orderPollMs, salesPollMs } from "./schedule.js";
 import { createAccount, createSession, tabStorage } from "./session.js";
 
 // A watched gate is a request every so often: the first cards are enough, the rest tell their times.
@@ -68,33 +68,54 @@ function showSales(listed) {
 let timer = null;
 let mineDue = 0;
 let before = "";
-/** Orders on their way are asked for again; messages only follow when an order has moved. */
+let mailDue = true;
+let mineFailures = 0;
+/** Orders on their way are asked for again soon; messages only follow when an order has moved. */
 async function loadMine() {
   clearTimeout(timer);
   $("mine").hidden = !session.user();
   if (!session.user() || document.hidden) return;
   const early = mineDue - clock.tick();
   if (early > 0) return void (timer = setTimeout(loadMine, early + 50));
-  const retryAfterMs = (await orderList.load()) ?? 0;
+  const asked = session.token();
+  const answers = [await orderList.load()];
+  // A sign-in has started a reading of its own.
+  if (asked !== session.token()) return void ($("mine").hidden = !session.user());
   const moved = orderList.fingerprint() !== before;
   before = orderList.fingerprint();
-  if (moved || !mailbox.loaded) await mailbox.load();
-  mailbox.loaded = true;
-  // Notices are sent a moment after the order moved.
-  const waitMs = moved ? 3000 : orderPollMs({ failures: 2, retryAfterMs, random: Math.random() });
+  if (moved || mailDue) answers.push(await mailbox.load());
+  // Notices are sent a moment after the order moved: then they are read once more.
+  if (answers[1]) mailDue = moved || !answers[1].ok;
+  mineFailures = answers.every(({ ok }) => ok) ? 0 : mineFailures + 1;
+  const retryAfterMs = Math.max(...answers.map((answer) => answer.retryAfterMs));
+  const waitMs = mineWaitMs(moved, retryAfterMs);
   if (retryAfterMs > 0) mineDue = clock.tick() + waitMs;
   // Another reading may have ended while this one waited: one of them plans the next.
   clearTimeout(timer);
-  if (moved || retryAfterMs > 0 || orderList.anyLive()) timer = setTimeout(moved ? () => mailbox.load().then(loadMine) : loadMine, waitMs);
+  timer = setTimeout(loadMine, waitMs);
+}
+/** Never for ever: an order that is still being written is in no list, and nobody tells when it is. */
+function mineWaitMs(moved, retryAfterMs) {
+  const random = Math.random();
+  if (mineFailures > 0 || retryAfterMs > 0) return orderPollMs({ failures: mineFailures, retryAfterMs, random });
+  if (moved) return 3000;
+  return orderList.anyLive() ? orderPollMs({ failures: 2, random }) : calmPollMs(random);
 }
 
 session.onChange(() => {
   before = "";
-  mailbox.loaded = false;
+  mailDue = true;
+  mineFailures = 0;
   orderList.clear();
   mailbox.clear();
   loadMine();
 });
+/** Orders are somebody's: whoever is signed out is asked who they are, and led on. */
+async function goToOrders() {
+  if (session.user() || (await account.ask())) $("orders").scrollIntoView();
+}
+// The link itself leads nowhere while what it leads to is hidden.
+$("my-orders").addEventListener("click", goToOrders);
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) return;
   loadSales();
@@ -108,4 +129,4 @@ setInterval(() => {
 document.body.dataset.ready = "true";
 session.takeHandedOver();
 loadSales();
-loadMine().then(() => location.hash === "#orders" && session.user() && $("orders").scrollIntoView());
+loadMine().then(() => location.hash === "#orders" && goToOrders());

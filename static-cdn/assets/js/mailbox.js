@@ -24,25 +24,28 @@ function notice({ channel, priority, subject, body, created_at }) {
 /** Hides itself where there is no such mailbox: outside the demo, messages arrive by real ways. */
 export function createMailbox(root, { session }) {
   const list = h("ul", { className: "rows" });
-  const empty = h("p", { className: "empty" }, "Nothing yet. Confirmations and reminders land here.");
+  const empty = h("p", { className: "empty", hidden: true }, "Nothing yet. Confirmations and reminders land here.");
   root.append(list, empty);
   let shown = "";
 
   return {
+    /** Resolves with the answer, which is also a good one where there is no mailbox. */
     async load() {
       const asked = session.token();
       const answer = await get(paths.mailbox, { token: asked });
-      if (asked !== session.token()) return;
+      if (asked !== session.token()) return { ...answer, ok: false };
       root.hidden = answer.status === 404;
-      if (!answer.ok) return;
+      if (!answer.ok) return { ...answer, ok: root.hidden };
       const notices = answer.body.notices;
       empty.hidden = notices.length > 0;
       const ids = notices.map(({ id }) => id).join();
       if (ids !== shown) list.replaceChildren(...notices.map(notice));
       shown = ids;
+      return answer;
     },
     clear() {
       shown = "";
+      empty.hidden = true;
       list.replaceChildren();
     },
   };

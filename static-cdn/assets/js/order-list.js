@@ -27,7 +27,7 @@ export function arrange(parent, nodes) {
 /** `saleOf(id)` knows the sales on show; an older order's sale may be gone from them. */
 export function createOrderList(root, { session, saleOf }) {
   const list = h("ul", { className: "rows" });
-  const empty = h("p", { className: "empty", hidden: true }, "No orders yet. They appear here as soon as you have a place in a sale.");
+  const empty = h("p", { className: "empty", hidden: true }, "No orders are listed yet. One that you have just placed appears here within a minute or so.");
   const note = h("p", { className: "form-error", role: "status" });
   const more = h("button", { type: "button", className: "button button-small", hidden: true, onclick: () => load(next) }, "Show older orders");
   root.append(list, empty, note, more);
@@ -59,14 +59,14 @@ export function createOrderList(root, { session, saleOf }) {
     return { node, link, show };
   }
 
-  /** The answer is how long the shop wants to be left alone, where it says so. */
+  /** Resolves with the answer; one for somebody who has left counts as none. */
   async function load(after = null) {
     const asked = session.token();
     const answer = await get(paths.orders(after), { token: asked });
-    if (asked !== session.token()) return;
-    if (answer.status === 401) return session.signOut();
-    setText(note, answer.ok ? "" : "Your orders can't be read just now.");
-    if (!answer.ok) return answer.retryAfterMs;
+    if (asked !== session.token()) return { ...answer, ok: false };
+    if (answer.status === 401) session.signOut();
+    else setText(note, answer.ok ? "" : "Your orders can't be read just now.");
+    if (!answer.ok) return answer;
     // A refresh reads the first page only; older ones that were shown stay, as they were.
     const fresh = answer.body.orders;
     const ids = new Set(fresh.map((order) => order.order_id));
@@ -75,6 +75,7 @@ export function createOrderList(root, { session, saleOf }) {
     orders = after === null ? [...fresh, ...rest] : [...rest, ...fresh];
     known = true;
     draw();
+    return answer;
   }
 
   function draw() {

@@ -2,6 +2,7 @@
 // had; pays it and cancels it. Loaded when there is an order, or one is on its way.
 
 import { get, paths, post } from "./api.js";
+import { h } from "./dom.js";
 import { orderPollMs } from "./schedule.js";
 import { readEvents } from "./sse.js";
 
@@ -74,17 +75,43 @@ export async function startPayment(id, options) {
   return ["http:", "https:"].includes(url.protocol) ? { ...answer, url } : { ...answer, note: "The payment page can't be opened." };
 }
 
-/** The answer is the order, or carries a `note` for the buyer. */
-export async function cancelOrder(id, options) {
+/** Resolves to whether the buyer means it. */
+function askToCancel() {
+  return new Promise((done) => {
+    const button = (kind, value, label, more) => h("button", { className: `button button-${kind}`, value, ...more }, label);
+    const dialog = h(
+      "dialog",
+      { className: "dialog", "aria-labelledby": "cancel-title" },
+      h(
+        "form",
+        { method: "dialog" },
+        h("h2", { id: "cancel-title" }, "Cancel this order?"),
+        h("p", {}, "Your units go back on sale at once, and somebody else may take them. Nothing is charged."),
+        h("div", { className: "dialog-buttons" }, button("quiet", "cancel", "Yes, cancel it"), button("primary", "keep", "Keep my order", { autofocus: true })),
+      ),
+    );
+    dialog.addEventListener("close", () => (dialog.remove(), done(dialog.returnValue === "cancel")));
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+/** Once the buyer is sure, and `onSure()` has said so. The answer is the order, or carries a `note` for the buyer. */
+export async function cancelOrder(id, options, onSure) {
+  if (!(await askToCancel())) return { ok: false, note: "" };
+  onSure();
   const answer = await post(`${paths.order(id)}/cancel`, undefined, options);
   return { ...answer, note: answer.code === "not_cancellable" ? "This order can no longer be cancelled." : "Cancelling did not work just now. Please try again." };
 }
 
-/** The buyer's newest order at a sale that is still worth something. Asked for by one buyer, never by a crowd. */
+/**
+ * The buyer's newest order at a sale that is still worth something. Asked for by one buyer, never by a crowd. The list
+ * lacks what is still being written: not to find an order there does not mean that there is none.
+ */
 export async function newestOrder(sale, options) {
   const answer = await get(paths.orders(null, 100), options);
   if (!answer.ok) return { ...answer, note: "Your orders can't be read just now. Please try again." };
   const here = answer.body.orders.filter((order) => order.sale === sale);
   const order = here.find(({ status }) => status === "pending_payment") ?? here.find(({ status }) => ["queued", "paid"].includes(status));
-  return { ...answer, order, note: "None of your orders holds a unit any more. Please try again." };
+  return { ...answer, order, note: "No order that holds a unit is listed yet. One that you have just placed is there in a moment: please look again." };
 }

@@ -5,7 +5,6 @@
 import { dayAndTime, spanInWords } from "./format.js";
 import { orderView } from "./order-view.js";
 import { followsGate, refusalView } from "./refusal-view.js";
-import { lineView, roomView } from "./room-view.js";
 
 // A countdown to an end that is hours away only makes people nervous.
 const ENDING_MS = 3_600_000;
@@ -66,13 +65,15 @@ const GATE_VIEWS = {
 };
 
 function attemptView({ step, status, code, tries = 0, retryAt, triesMax, holdsTicket }) {
+  // A busy purchase comes and goes between trying and waiting: for ears that is one thing.
+  const speech = tries > 0 ? "attempt-again" : undefined;
   if (step !== "waiting") {
     const title = step === "ticket" ? "Getting your place…" : "Placing your order…";
-    return { key: `attempt-${step}`, tone: "wait", icon: "ticket", title, text: "This takes a moment. Please keep the page open.", busy: true, primary: { ...BUY, label: "One moment…", busy: true } };
+    return { key: `attempt-${step}`, speech, tone: "wait", icon: "ticket", title, text: "This takes a moment. Please keep the page open.", busy: true, primary: { ...BUY, label: "One moment…", busy: true } };
   }
   const timer = { kind: "retry", to: retryAt, label: "Next try in" };
   const same = holdsTicket ? " Your ticket is kept, so you cannot buy twice by mistake." : "";
-  const common = { timer, busy: true, primary: { ...BUY, label: "Trying for you…", busy: true } };
+  const common = { speech, timer, busy: true, primary: { ...BUY, label: "Trying for you…", busy: true } };
   if (status === 429) {
     return { key: "attempt-limited", tone: "warn", icon: "slow", title: "A little too quick", text: `The shop asks us to slow down. We go on by ourselves.${same}`, ...common };
   }
@@ -94,13 +95,16 @@ const unreachable = ({ status }) => ({
 const OLD_NEWS = "The shop can't be reached just now: what you see may be old. This page keeps trying by itself.";
 
 function saleView(facts) {
-  const view = roomView(facts) ?? GATE_VIEWS[facts.gate.state](facts);
+  const view = facts.roomViews?.roomView(facts) ?? GATE_VIEWS[facts.gate.state](facts);
   // "Any moment now" is a promise only a shop that answers can keep.
   if (facts.trouble && view.title === OPENING) return unreachable(facts.trouble);
   return { key: `gate-${facts.gate.state}`, ...view };
 }
 
-/** Facts: `sale, gate, now, user, room, attempt, refusal, order, paying, declined, trouble` (those unknown are null). */
+/**
+ * Facts: `sale, gate, now, user, room, attempt, refusal, order, paying, declined, trouble`, and `roomViews`, the module
+ * `room-view.js` where there is a room (those unknown are null).
+ */
 export function panelView(facts) {
   const { sale, gate, order, attempt, refusal, trouble, now } = facts;
   if (trouble?.code === "sale_not_found") {
@@ -111,7 +115,7 @@ export function panelView(facts) {
   if (order) {
     const mayBuyMore = canBuy && sale !== null && order.quantity < sale.per_user_limit;
     view = orderView({ order, now, paying: facts.paying, declined: facts.declined, canBuy, mayBuyMore });
-  } else if (attempt?.step === "ticket" && facts.room && !facts.room.pass) view = lineView(facts);
+  } else if (attempt?.step === "ticket" && facts.room && !facts.room.pass && facts.roomViews) view = facts.roomViews.lineView(facts);
   else if (attempt) view = attemptView(attempt);
   else if (refusal && (gate || !followsGate(refusal.code))) view = refusalView({ refusal, canBuy, stateView: (state) => GATE_VIEWS[state](facts) });
   else if (gate && sale) view = saleView(facts);

@@ -6,7 +6,7 @@ import { h, icon, setText } from "./dom.js";
 import { money } from "./format.js";
 import { quantityPicker } from "./quantity.js";
 
-// A title may count: people in line move up all the time, and nobody wants to hear each step.
+// A title may count, or come and go: nobody wants to hear each step of a line or of a busy purchase.
 const SPEAK_AGAIN_MS = 30_000;
 
 /** `announce` reads a sentence out; `onAction(action, view)` is told what was pressed. */
@@ -22,7 +22,7 @@ export function createPanel(root, { clock, announce, onAction }) {
   let view = null;
   let sale = null;
   let wanted = 1;
-  let spoken = { key: "loading" };
+  let spoken = { about: "loading" };
 
   root.setAttribute("aria-labelledby", "panel-title");
   root.replaceChildren(h("div", { className: "panel-head" }, badge, h("div", {}, title, text)), timer.node, quantity.node, primary, note, secondary);
@@ -66,12 +66,16 @@ export function createPanel(root, { clock, announce, onAction }) {
     if (had) title.focus({ preventScroll: true });
   }
 
-  /** Reads out what is new, as one sentence after the other: the live region keeps only the last text. */
+  /**
+   * Reads out what is new, as one sentence after the other: the live region keeps only the last text. Views with the
+   * same `speech` are one situation.
+   */
   function speak(next, note) {
+    const about = next.speech ?? next.key;
     const retold = next.title !== spoken.title && clock.tick() - spoken.at >= SPEAK_AGAIN_MS;
-    const news = next.key !== spoken.key || retold;
+    const news = about !== spoken.about || retold;
     const said = [news && `${next.title}. ${next.text}`, note !== spoken.note && note].filter(Boolean).join(" ");
-    spoken = { ...(news ? { key: next.key, title: next.title, at: clock.tick() } : spoken), note };
+    spoken = { ...(news ? { about, title: next.title, at: clock.tick() } : spoken), note };
     if (said) announce(said);
   }
 

@@ -4,15 +4,15 @@
 // ticket is sent again, also after a reload. A ticket whose fate is unknown ("doubtful") is never dropped
 // before its order has been looked up, or the buyer might end up with two.
 
-import { get, paths, post } from "./api.js";
+import { get, paths, post, unreachable } from "./api.js";
 import { PURCHASE_TRIES_MAX, purchaseRetryMs } from "./schedule.js";
 import { read, write } from "./session.js";
 
 const FRESH_TICKETS_MAX = 2;
 const FRESH_PATHS_MAX = 2;
 
-/** The ticket a tab holds for one buyer and one sale. */
-export function ticketStore(storage, sale, user) {
+/** The ticket a tab holds for one buyer and one sale. What `isOver()` writes no more. */
+export function ticketStore(storage, sale, user, isOver = () => false) {
   const key = `shop.ticket.${sale}.${user}`;
   return {
     read: () => {
@@ -22,8 +22,8 @@ export function ticketStore(storage, sale, user) {
         return null;
       }
     },
-    write: (held) => write(storage, key, JSON.stringify(held)),
-    clear: () => write(storage, key, null),
+    write: (held) => isOver() || write(storage, key, JSON.stringify(held)),
+    clear: () => isOver() || write(storage, key, null),
   };
 }
 
@@ -33,9 +33,9 @@ const SIGNED_OUT = { ok: false, status: 401, code: "unauthenticated", body: null
 
 /**
  * The platform, for one purchase: all of it under the `token` it began with. Once `isOver()`, the buyer has
- * changed: nothing more is sent, least of all in another's name. `turn()` waits in the waiting room.
+ * changed: nothing more is sent, least of all in another's name. `turn()` waits in the waiting room, `entry()` brings what few sales ask for.
  */
-export function shopFor({ gate, token, isOver, turn }) {
+export function shopFor({ gate, token, isOver, turn, entry }) {
   const onPath = async (rest, body) => {
     if (!gate.latest()) await gate.refresh();
     if (isOver()) return SIGNED_OUT;
@@ -49,9 +49,8 @@ export function shopFor({ gate, token, isOver, turn }) {
       const ask = (body) => onPath("tickets", body);
       const first = await ask(undefined);
       if (!["waiting_room", "proof_required"].includes(first.code)) return first;
-      // Most sales ask for nothing: what brings it comes when it is needed.
-      const entry = await import("./entry.js").catch(() => null);
-      return entry ? entry.enter({ first, ask, wait: async () => (isOver() ? SIGNED_OUT : turn()) }) : first;
+      const door = await entry();
+      return door ? door.enter({ first, ask, wait: async () => (isOver() ? SIGNED_OUT : turn()) }) : unreachable();
     },
     order: (ticket, quantity) => onPath("orders", { ticket, quantity }),
     find: async (id) => (isOver() ? SIGNED_OUT : get(paths.order(id), { token })),
@@ -102,7 +101,7 @@ export async function purchase({ shop, store, quantity, sleep, random, onStep })
   /** Waits if another try is due; otherwise the answer is the end of it. */
   async function again(answer) {
     tries += 1;
-    if (!isTransient(answer) || tries >= PURCHASE_TRIES_MAX) return { refusal: answer };
+    if (!isTransient(answer) || tries >= PURCHASE_TRIES_MAX) return { refusal: { ...answer, holdsTicket: held !== null } };
     const waitMs = purchaseRetryMs({ tries, retryAfterMs: answer.retryAfterMs, random: random() });
     onStep({ step: "waiting", code: answer.code, status: answer.status, waitMs, tries, holdsTicket: held !== null });
     await sleep(waitMs);

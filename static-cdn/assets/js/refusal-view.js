@@ -41,11 +41,12 @@ const VIEWS = {
   }),
   waiting_room: () => ({ tone: "wait", icon: "crowd", title: "The waiting room is closed", text: "There is no place in line just now. Trying again takes the next one." }),
   proof_left: () => ({ tone: "calm", icon: "back", title: "You left before the digits", text: "Nothing was ordered. Trying again brings a new picture." }),
+  proof_undone: () => ({ tone: "warn", icon: "slow", title: "The proof was not finished", text: "During the rush the shop asks every device for some work, and this one could not finish it. Nothing was ordered. Trying again brings a new task." }),
   proof_required: () => ({ tone: "warn", icon: "cross", title: "That was not right", text: "The shop asks everybody for a small proof during the rush. Trying again brings a new one." }),
   invalid_ticket: () => ({ tone: "warn", icon: "ticket", title: "Your ticket ran out", text: "It was good for a short time only. Nothing was charged; a new one is a press away." }),
   unknown_path: () => ({ tone: "warn", icon: "back", title: "This page is out of date", text: "The sale has moved on since it was loaded.", primary: { action: "reload", label: "Reload the page" } }),
   order_not_found: () => ({ tone: "warn", icon: "bag", title: "We can't find that order", text: "It was never placed, or it belongs to another account.", primary: { action: "orders", label: "See my orders" }, secondary: [{ action: "dismiss", label: "Back to the sale" }] }),
-  busy: () => ({ tone: "wait", icon: "crowd", title: "Still too busy", text: "We asked several times. Your ticket is kept, so trying again goes on where we stopped." }),
+  busy: ({ refusal }) => ({ tone: "wait", icon: "crowd", title: "Still too busy", text: `We asked several times. ${refusal.holdsTicket ? "Your ticket is kept, so trying again goes on where we stopped." : "Nothing was ordered; you can try again."}` }),
   other: () => ({ tone: "bad", icon: "cross", title: "That did not work", text: "Something went wrong on the way, and nothing was charged. Please try again." }),
 };
 

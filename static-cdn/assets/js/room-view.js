@@ -7,8 +7,22 @@ const waiting = (label) => ({ action: "buy", label, disabled: true });
 
 const DRAW = "Whoever is here before the opening takes part in a draw: being first does not matter, being here does.";
 
+const drawIn = (gate) => ({ kind: "opens", to: gate.opens_at, label: "Draw in" });
+
+/** Somebody whose place the shop has not confirmed: nobody is told that they take part before they do. */
+const askingView = ({ gate, now }) => ({
+  key: "room-asking",
+  tone: "wait",
+  icon: "crowd",
+  title: "Taking your place…",
+  text: "The shop has not confirmed it yet. This page keeps asking; please keep it open.",
+  timer: gate?.state === "upcoming" && gate.opens_at > now ? drawIn(gate) : null,
+  busy: true,
+  primary: waiting("One moment…"),
+});
+
 function beforeTheDraw({ gate, user, room }) {
-  const timer = { kind: "opens", to: gate.opens_at, label: "Draw in" };
+  const timer = drawIn(gate);
   if (!user) {
     return { key: "room-sign-in", tone: "calm", icon: "person", title: "Take part in the draw", text: DRAW, timer, primary: { action: "sign-in-and-join", label: "Sign in and take part" } };
   }
@@ -25,7 +39,9 @@ function beforeTheDraw({ gate, user, room }) {
 }
 
 /** Somebody who waits for their turn. */
-export function lineView({ gate, room }) {
+export function lineView(facts) {
+  const { gate, room } = facts;
+  if (room.asking) return askingView(facts);
   const soldOut = gate?.state === "sold_out" || room.state === "sold_out";
   const away = room.wait_s > 0 ? ` About ${spanInWords(room.wait_s * 1000)} to go.` : "";
   return {
@@ -39,11 +55,11 @@ export function lineView({ gate, room }) {
   };
 }
 
-/** Facts as in `panel-view.js`; `room` is what the waiting room said last, or `null`. */
+/** Facts as in `panel-view.js`; `room` is what the waiting room said last, `{asking: true}` before its first word, or `null`. */
 export function roomView(facts) {
   const { sale, gate, room, now } = facts;
   if (!gate.room) return null;
-  if (gate.state === "upcoming" && gate.opens_at > now) return beforeTheDraw(facts);
+  if (gate.state === "upcoming" && gate.opens_at > now) return room?.asking ? askingView(facts) : beforeTheDraw(facts);
   const canBuy = gate.state === "open" && Boolean(gate.buy);
   if (canBuy && !(room && (!room.pass || room.pass_ends_at > now))) {
     return {

@@ -5,6 +5,8 @@ import { orderPollMs } from "./schedule.js";
 import { readEvents } from "./sse.js";
 
 const FAILURES_MAX = 20;
+// The news ends with a state; a POST would say it so.
+const ENDED = { ok: false, status: 410, code: "ended", body: null, retryAfterMs: 0 };
 
 const isTransient = (answer) => answer.status === 0 || answer.status === 429 || answer.status >= 500;
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -22,8 +24,8 @@ async function listen({ sale, token, onPlace, signal }) {
 
 /**
  * Takes the buyer's place, or the one that `places` keeps (`read`, `write`, `clear`), and waits for the turn. Resolves with the news that
- * carries the pass, with the refusal when the sign-in has run out (the place is kept for after the next), or with
- * `null`: the sale has ended, the room does not answer, or `signal` said to stop.
+ * carries the pass, with the refusal that ended the wait (where it is that the sign-in has run out, the place is kept for
+ * after the next), or with `null`: the room is too full for too long, or `signal` said to stop.
  */
 export async function waitForTurn({ sale, token, places, onPlace, signal, ask = post, news = listen, pause = sleep }) {
   // A place is good for a minute: the newest counts, from an answer as from the news.
@@ -39,11 +41,14 @@ export async function waitForTurn({ sale, token, places, onPlace, signal, ask = 
       if (answer.body.pass) return answer.body;
       const last = await news({ sale, token, onPlace: told, signal });
       if (last?.pass) return last;
-      if (last?.state === "ended") return null;
+      if (last?.state === "ended") return places.clear(), ENDED;
     } else {
       if (answer.status === 401) return answer;
       failures += 1;
-      if (!isTransient(answer)) return places.clear(), null;
+      // A room that is not there any more is a closed one.
+      if (!isTransient(answer)) return places.clear(), answer.status === 404 ? { ...answer, code: "waiting_room" } : answer;
+      // Nor is one that is out of reach told as full.
+      if (failures === FAILURES_MAX && answer.status === 0) return answer;
     }
     // Asking is being here: a place is kept for half a minute of silence.
     if (!signal?.aborted) await pause(orderPollMs({ failures: Math.min(failures, 3), retryAfterMs: answer.retryAfterMs, random: Math.random() }));

@@ -68,7 +68,7 @@ function onAction(action, view) {
       if (!buyer.facts.order) buyer.join();
     },
     pay: buyer.pay,
-    cancel: () => $("cancel-dialog").showModal(),
+    cancel: buyer.cancel,
     again: buyer.leave,
     dismiss: buyer.dismiss,
     "my-order": buyer.findMine,
@@ -130,10 +130,6 @@ async function loadSale(failures = 0) {
   setTimeout(loadSale, gateRetryMs({ failures: failures + 1, retryAfterMs: answer.retryAfterMs, random: Math.random() }), failures + 1);
 }
 
-$("cancel-dialog").addEventListener("close", (event) => {
-  if (event.target.returnValue === "cancel") buyer.cancel();
-  event.target.returnValue = "";
-});
 session.onChange(buyer.resume);
 // Other fragments are places on this page: following one must not interrupt a purchase.
 const arrive = () => {
@@ -146,8 +142,9 @@ addEventListener("pageshow", (event) => event.persisted && (gate.refresh(), buye
 setInterval(panel.tick, 250);
 // Some views change when a moment passes, not when somebody answers.
 setInterval(() => {
-  // A tab that stayed visible is not told about a sleep.
-  if (clock.slipped() && !document.hidden) gate.refresh();
+  // A tab that stayed visible is not told about a sleep, and an ended sale's gate is not asked by being seen. A hidden
+  // tab leaves the question for when somebody looks: it is answered once.
+  if (!document.hidden && clock.slipped()) gate.refresh();
   draw();
 }, 1000);
 document.body.dataset.ready = "soon";

@@ -53,6 +53,9 @@ export function orderPollMs({ failures = 0, retryAfterMs = 0, random }) {
   return Math.max(retryAfterMs, grown) * (1 + 0.5 * random);
 }
 
+/** Between two readings of a buyer's orders while none is on its way. */
+export const calmPollMs = (random) => 30 * SECOND_MS * (1 + random);
+
 /** Between two readings of the list of sales. */
 export const salesPollMs = (random) => 4 * MINUTE_MS * (0.75 + 0.5 * random);
 

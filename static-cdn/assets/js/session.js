@@ -1,6 +1,7 @@
 // Who is signed in, for as long as this tab lives: the token, which is never written anywhere that outlasts
 // the tab, and its place in the page's head.
 
+import { onDemand } from "./api.js";
 import { h } from "./dom.js";
 
 const TOKEN_KEY = "shop.token";
@@ -95,25 +96,22 @@ export function createSession(storage, now) {
 }
 
 /** The page's head. `ask()` opens the dialog, which few need, and resolves to whether somebody signed in. */
-export function createAccount(root, session, load = (again) => import(`./account.js${again}`)) {
+export function createAccount(root, session, load) {
+  const desk = onDemand("account", { load, triesMax: 1 });
   let dialog = null;
-  let failures = 0;
+  let isLost = false;
   let shown = "";
 
   async function ask() {
-    try {
-      // A browser may remember that a module could not be had: under another address it asks again.
-      dialog ??= (await load(failures ? `?again=${failures}` : "")).createDialog(session);
-    } catch {
-      failures += 1;
-      draw();
-      return false;
-    }
-    return dialog.ask();
+    const module = await desk();
+    isLost = !module;
+    draw();
+    if (isLost) return false;
+    return (dialog ??= module.createDialog(session)).ask();
   }
   function draw() {
     const user = session.user();
-    const label = user ? "Sign out" : failures && !dialog ? "Not reachable. Try again" : "Sign in";
+    const label = user ? "Sign out" : isLost ? "Not reachable. Try again" : "Sign in";
     if (shown === label + user) return;
     shown = label + user;
     const had = root.contains(document.activeElement);

@@ -1,6 +1,6 @@
 // Server-sent events, read with fetch: EventSource cannot send a bearer token.
 
-import { openStream } from "./api.js";
+import { init } from "./api.js";
 
 const BUFFER_CHARS_MAX = 64 * 1024;
 // The server says something every 15 s: so long without a word, the line is dead.
@@ -8,23 +8,15 @@ const SILENCE_MS_MAX = 45_000;
 
 /** Feed it text; it calls `onEvent({event, data})` for each whole event. */
 export function createSseParser(onEvent) {
-  let buffer = "";
-  let event = "";
-  let data = [];
+  let [buffer, event, data] = ["", "", []];
 
   function line(text) {
-    if (text === "") {
-      if (data.length > 0) onEvent({ event: event || "message", data: data.join("\n") });
-      event = "";
-      data = [];
-      return;
-    }
-    if (text.startsWith(":")) return;
-    const colon = text.indexOf(":");
-    const field = colon < 0 ? text : text.slice(0, colon);
-    const value = colon < 0 ? "" : text.slice(colon + 1).replace(/^ /, "");
+    const [, field, value = ""] = /^([^:]*)(?:: ?([^]*))?$/.exec(text);
     if (field === "event") event = value;
     if (field === "data") data.push(value);
+    if (text !== "") return;
+    if (data.length > 0) onEvent({ event: event || "message", data: data.join("\n") });
+    [event, data] = ["", []];
   }
 
   return function feed(chunk) {
@@ -47,8 +39,8 @@ export async function readEvents(path, { token, signal, onEvent, isOver = () => 
   signal?.addEventListener("abort", hangUp, { once: true });
   let silence = setTimeout(hangUp, SILENCE_MS_MAX);
   try {
-    const response = await openStream(path, { token, signal: line.signal });
-    if (!response?.ok || !response.body) return;
+    const response = await fetch(path, init("GET", { token, signal: line.signal, accept: "text/event-stream" }));
+    if (!response.ok || !response.body) return;
     const feed = createSseParser(onEvent);
     const [reader, text] = [response.body.getReader(), new TextDecoder()];
     for (let piece; !isOver() && !(piece = await reader.read()).done; ) {

@@ -35,7 +35,7 @@ impl Spent {
     }
 }
 
-/// A process, its parent, and the seconds it and its buried children have spent.
+/// A process, its parent, and the seconds it and its reaped children have spent.
 fn line(pid: u32) -> Option<(u32, (u32, f64))> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name before may hold anything, parentheses too.

@@ -17,6 +17,8 @@ const PRIMARY: &str = "main";
 const SENTINELS: usize = 3;
 /// How long a primary must be silent before a sentinel holds it for gone.
 const DOWN_AFTER_MS: u32 = 1_000;
+/// What the sentinels of an installation let everybody do: these do the same.
+const RIGHTS: &str = include_str!("../../../infra/ha/sentinel.rights");
 /// How long replica and sentinels may take to know each other.
 const ACQUAINTED_S_MAX: Duration = Duration::from_secs(60);
 
@@ -110,7 +112,7 @@ fn sentinel(name: &str, program: &Path, folder: &Path, primary: u16) -> Outcome<
     // Sentinels write what they learn into this file.
     let text = format!(
         "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor {PRIMARY} 127.0.0.1 {primary} 2\n\
-         sentinel down-after-milliseconds {PRIMARY} {DOWN_AFTER_MS}\nsentinel failover-timeout {PRIMARY} 5000\n",
+         sentinel down-after-milliseconds {PRIMARY} {DOWN_AFTER_MS}\nsentinel failover-timeout {PRIMARY} 5000\n{RIGHTS}",
         folder.display()
     );
     fs::write(&file, text).map_err(|e| format!("{}: {e}", file.display()))?;

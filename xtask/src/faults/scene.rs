@@ -72,7 +72,7 @@ impl<'a> Scene<'a> {
         self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) % n.max(1)
     }
 
-    /// The other one of two, or the only one: the `n`th service of this role.
+    /// The `n`th service of this role, counted from 0.
     pub(crate) fn service(&mut self, role: Role, n: usize) -> Outcome<&mut crate::server::Server> {
         let found = self.stack.of(role).nth(n);
         found.map(|service| &mut service.server).ok_or_else(|| format!("there is no {role:?} {n}"))

@@ -29,7 +29,7 @@ pub(super) fn tell_all(pid: u32, signal: Signal) -> Outcome {
 }
 
 /// Waits for the end of a child of ours that was killed. Its owner may have done so already.
-pub(super) fn bury(pid: u32) {
+pub(super) fn reap(pid: u32) {
     let child = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let _ = waitpid(child, WaitOptions::empty());
 }

@@ -102,7 +102,7 @@ fn end_all() {
         let _ = family::tell_all(*pid, Signal::KILL);
     }
     for pid in children.iter() {
-        family::bury(*pid);
+        family::reap(*pid);
     }
     let homes = HOMES.lock().unwrap_or_else(PoisonError::into_inner);
     for home in homes.iter() {

@@ -95,7 +95,7 @@ pub struct AdminOrder {
 /// A payment of an order.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Payment {
-    /// The provider's name for it.
+    /// The platform's name for the payment, `pay-<order id>-<n>`. A further capture of it is `<reference>+<k>`.
     pub reference: String,
     /// `started`, `captured` or `failed`.
     pub status: String,

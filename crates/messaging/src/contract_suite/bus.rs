@@ -67,6 +67,23 @@ pub async fn a_full_subscription_refuses(harness: &dyn Harness) {
     assert!((10..=27).contains(&refused), "{refused} of 30 refused, 3 is the limit");
 }
 
+/// Notices are written slowly: when notify is far behind, its oldest events give way, and inventory misses none.
+pub async fn a_notify_that_is_far_behind_holds_up_nobody(harness: &dyn Harness) {
+    let ports = harness.fresh(Limits { subscription_messages_max: 4, ..Limits::default() }).await;
+    let mut inventory = consume(&ports, Subscription::Inventory).await;
+    for n in 1..=30 {
+        ports.bus.publish(&event(n, EventKind::OrderPaid)).await.unwrap();
+        let heard = take(&mut *inventory, 1).await;
+        assert_eq!(event_id(&heard[0]), n.to_string());
+        inventory.ack_through(heard[0].tag).await.unwrap();
+    }
+    assert_dead(&*ports.dead, "maxlen", 26).await;
+    let mut notify = consume(&ports, Subscription::Notify).await;
+    let left: Vec<_> = take(&mut *notify, 4).await.iter().map(event_id).collect();
+    assert_eq!(left, ["27", "28", "29", "30"]);
+    assert_idle(&mut *notify).await;
+}
+
 /// By attribute, not by name.
 pub async fn notices_are_routed_by_channel(harness: &dyn Harness) {
     let ports = harness.fresh(Limits::default()).await;

@@ -196,9 +196,9 @@ impl Consumer for QueueConsumer {
         let at = self.held_at(tag)?;
         let access = &self.attached.0;
         let row = access.queue().row(self.held[at].seq);
-        let (done, buried) = oneshot::channel();
+        let (done, dead_lettered) = oneshot::channel();
         access.send(Operation::Reject { row, done }).await?;
-        buried.await.map_err(|_| QueueError::Closed)??;
+        dead_lettered.await.map_err(|_| QueueError::Closed)??;
         access.queue().acknowledged(1);
         self.held.remove(at);
         Ok(())

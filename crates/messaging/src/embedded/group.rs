@@ -4,10 +4,10 @@ use domain::UnixMillis;
 use tokio::sync::oneshot;
 
 use super::index::Index;
-use super::queue::{Message, Overflow};
+use super::queue::Message;
 use super::routes::Targets;
 use super::shared::Shared;
-use crate::topology::MESSAGE_BYTES_MAX;
+use crate::topology::{MESSAGE_BYTES_MAX, Overflow};
 use crate::{PublishError, QueueError};
 
 /// Operations of one group.

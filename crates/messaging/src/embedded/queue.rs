@@ -8,7 +8,7 @@ use domain::UnixMillis;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::topology::Cause;
+use crate::topology::{Cause, Overflow};
 
 /// Bits of a message's row id that number it within its queue; the rest number the queue. Three statements in `store.rs`
 /// repeat them, as `>> 48` or `<< 48`.
@@ -17,15 +17,6 @@ const SEQ_BITS: u32 = 48;
 const AHEAD_MESSAGES_MAX: usize = 4_096;
 /// The same in bytes of their bodies.
 pub(super) const AHEAD_BYTES_MAX: usize = 1 << 20;
-
-/// What a full queue does with one more message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Overflow {
-    /// Refuses it.
-    Refuse,
-    /// Takes it; the oldest goes to the dead letters.
-    DropHead,
-}
 
 /// A queue's limits.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +74,7 @@ pub(super) enum Look {
     Closed,
     /// These are the consumer's now.
     Taken(Vec<Message>),
-    /// The head may not be delivered any more: bury it first.
+    /// The head may not be delivered any more: dead_letter it first.
     Condemned,
     /// These came back and are next; their bodies are in the database.
     Reread(Vec<i64>),
@@ -305,8 +296,8 @@ impl Queue {
         (state.ahead.is_empty() && state.loaded < state.last).then_some((state.loaded, state.last))
     }
 
-    /// Ready messages were buried. The caller holds `turn`.
-    pub(super) fn buried(&self, seqs: &[(i64, Cause)]) {
+    /// Ready messages were dead_lettered. The caller holds `turn`.
+    pub(super) fn dead_lettered(&self, seqs: &[(i64, Cause)]) {
         let mut state = self.state.lock();
         for (seq, _) in seqs {
             let known = state.returned.remove(seq).is_some()

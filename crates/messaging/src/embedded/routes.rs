@@ -5,9 +5,9 @@ use std::sync::Arc;
 use contract::events::{Channel, EventKind};
 use parking_lot::RwLock;
 
-use super::queue::{Overflow, Rules};
+use super::queue::Rules;
 use crate::Subscription;
-use crate::topology::{self, Limits, SUBSCRIPTIONS};
+use crate::topology::{self, Limits, Overflow, SUBSCRIPTIONS};
 
 /// Consumers of a subscription that may be active at once.
 const SHARING_CONSUMERS_MAX: usize = 1_024;
@@ -35,10 +35,7 @@ pub(super) fn declared(lanes: u16, limits: &Limits) -> Vec<(String, Rules)> {
     };
     let lanes = (0..lanes).map(|n| (topology::lane_queue(n), lane));
     let subscriptions = SUBSCRIPTIONS.iter().map(|subscription| {
-        let (messages_max, overflow) = match subscription {
-            Subscription::Notices(_) => (limits.notices_max, Overflow::DropHead),
-            _ => (limits.subscription_messages_max, Overflow::Refuse),
-        };
+        let (messages_max, overflow) = topology::bounds(*subscription, limits);
         let rules = Rules { messages_max, overflow, active_max: SHARING_CONSUMERS_MAX, ..lane };
         (topology::subscription_queue(*subscription), rules)
     });

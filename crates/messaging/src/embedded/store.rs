@@ -125,7 +125,7 @@ impl Store {
     }
 
     /// Moves messages to the dead letters, and trims those to `letters_max` a cause.
-    pub(super) async fn bury(
+    pub(super) async fn dead_letter(
         &mut self,
         rows: &[(i64, Cause)],
         now: UnixMillis,

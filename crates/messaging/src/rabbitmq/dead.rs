@@ -80,7 +80,7 @@ async fn look(turn: &mut Turn, limit: usize) -> Result<Vec<DeadLetter>, QueueErr
     Ok(letters)
 }
 
-/// Publishes the letter to where it died, and buries it once that is confirmed: a crash between leaves
+/// Publishes the letter to where it died, and removes it once that is confirmed: a crash between leaves
 /// it in both places, under one id. Whether it was found.
 async fn replay(live: &Live, publisher: &Publisher, cause: Cause, id: &str) -> Result<bool, QueueError> {
     let mut turn = Turn::take(live).await?;
@@ -110,7 +110,7 @@ async fn revive(turn: &mut Turn, publisher: &Publisher, taken: Taken) -> Result<
     let queue = Target::Queue(taken.letter.queue.clone());
     let published = publisher.put(queue, taken.message_id, taken.letter.body.into_bytes()).await;
     published.map_err(|why| not_put_back(&taken.letter.queue, &why))?;
-    turn.bury(taken.tag).await
+    turn.remove(taken.tag).await
 }
 
 /// Why a letter stays where it is.

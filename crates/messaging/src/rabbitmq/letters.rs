@@ -40,7 +40,7 @@ pub(super) struct Turn {
     /// The channel that has the queue, unless it could not be had.
     own: Option<Channel>,
     channel: Channel,
-    /// Tags of what was taken and not buried, rising.
+    /// Tags of what was taken and not removed, rising.
     taken: Vec<u64>,
 }
 
@@ -83,7 +83,7 @@ impl Turn {
     }
 
     /// Takes a letter away for good.
-    pub(super) async fn bury(&mut self, tag: u64) -> Result<(), QueueError> {
+    pub(super) async fn remove(&mut self, tag: u64) -> Result<(), QueueError> {
         let one = BasicAckOptions { multiple: false };
         self.channel.basic_ack(tag, one).await.map_err(|e| unreachable(&e))?;
         self.taken.retain(|taken| *taken != tag);

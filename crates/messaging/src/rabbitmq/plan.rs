@@ -7,7 +7,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel as AmqpChannel, ExchangeKind};
 
 use crate::Subscription;
-use crate::topology::{self, Cause, Limits, SUBSCRIPTIONS};
+use crate::topology::{self, Cause, Limits, Overflow, SUBSCRIPTIONS};
 
 /// The stream queue that keeps every event for a while.
 pub(super) const LOG: &str = "seckill.log";
@@ -109,13 +109,15 @@ impl Plan {
         let queue = topology::subscription_queue(subscription);
         if let Subscription::Notices(channel) = subscription {
             self.bind(topology::NOTICES, &queue, "", by_channel(channel));
-            self.add(queue, giving_way(limits));
-            return;
         }
         for pattern in topology::patterns(subscription) {
             self.bind(topology::EVENTS, &queue, pattern, Vec::new());
         }
-        self.add(queue, refusing(limits.subscription_messages_max, limits));
+        let arguments = match topology::bounds(subscription, limits) {
+            (messages_max, Overflow::Refuse) => refusing(messages_max, limits),
+            (messages_max, Overflow::DropHead) => giving_way(messages_max, limits),
+        };
+        self.add(queue, arguments);
     }
 
     fn add_cause(&mut self, cause: Cause, limits: &Limits) {
@@ -190,8 +192,8 @@ fn refusing(messages_max: u64, limits: &Limits) -> Arguments {
 }
 
 /// A queue whose oldest messages give way. At-least-once dead-lettering needs a queue that refuses.
-fn giving_way(limits: &Limits) -> Arguments {
-    let mut arguments = mortal(limits.notices_max, limits);
+fn giving_way(messages_max: u64, limits: &Limits) -> Arguments {
+    let mut arguments = mortal(messages_max, limits);
     arguments.push(("x-overflow", Value::Text("drop-head")));
     arguments
 }

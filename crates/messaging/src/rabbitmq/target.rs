@@ -4,8 +4,7 @@ use contract::events::{Channel, EventKind, Priority};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
-use crate::Subscription;
-use crate::topology::{self, Limits, SUBSCRIPTIONS};
+use crate::topology::{self, Limits, Overflow, SUBSCRIPTIONS};
 
 /// The delivery mode of a message that is written to disk.
 const PERSISTENT: u8 = 2;
@@ -79,7 +78,8 @@ impl Target {
             SUBSCRIPTIONS
                 .into_iter()
                 .filter(move |s| topology::patterns(*s).iter().any(|p| topology::matches(p, kind)))
-                .map(|s| (topology::subscription_queue(s), limits.subscription_messages_max))
+                .map(topology::subscription_queue)
+                .filter_map(|queue| refusing(&queue, limits).map(|max| (queue, max)))
         };
         match self {
             Self::Lane(lane) => vec![(topology::lane_queue(*lane), limits.lane_messages_max)],
@@ -102,9 +102,10 @@ impl Target {
 }
 
 fn refusing(queue: &str, limits: &Limits) -> Option<u64> {
-    match SUBSCRIPTIONS.into_iter().find(|s| topology::subscription_queue(*s) == queue) {
-        Some(Subscription::Notices(_)) => None,
-        Some(_) => Some(limits.subscription_messages_max),
+    let subscription = SUBSCRIPTIONS.into_iter().find(|s| topology::subscription_queue(*s) == queue);
+    match subscription.map(|s| topology::bounds(s, limits)) {
+        Some((_, Overflow::DropHead)) => None,
+        Some((messages_max, Overflow::Refuse)) => Some(messages_max),
         None => Some(limits.lane_messages_max),
     }
 }
@@ -131,7 +132,7 @@ mod tests {
     #[test]
     fn an_event_is_refused_by_whom_it_would_reach() {
         let queues = |target: Target| target.refusing(&Limits::default()).into_iter().map(|(name, _)| name);
-        assert!(queues(Target::Event(EventKind::OrderPaid)).eq(["seckill.inventory", "seckill.notify"]));
+        assert!(queues(Target::Event(EventKind::OrderPaid)).eq(["seckill.inventory"]), "notify's gives way");
         assert!(queues(Target::Event(EventKind::BarrierReached)).eq(["seckill.inventory"]));
         assert_eq!(queues(Target::Notice(Channel::Sms, Priority::High)).count(), 0);
         assert_eq!(queues(Target::Queue("seckill.notices.sms".into())).count(), 0);

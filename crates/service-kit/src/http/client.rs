@@ -91,6 +91,23 @@ pub fn check_base_url(setting: &str, url: &str) -> Result<(), SettingsError> {
     }
 }
 
+/// Checks an address that others are sent to, or that something is sent to.
+///
+/// # Errors
+/// When it is not `SCHEME://host…` with one of these schemes, naming the setting.
+pub fn check_web_url(setting: &str, url: &str, schemes: &[&str]) -> Result<(), SettingsError> {
+    let uri: Option<hyper::Uri> = url.parse().ok();
+    let fine = uri.is_some_and(|u| {
+        u.scheme_str().is_some_and(|scheme| schemes.contains(&scheme))
+            && u.host().is_some_and(|h| !h.is_empty())
+    });
+    if fine {
+        return Ok(());
+    }
+    let forms: Vec<String> = schemes.iter().map(|scheme| format!("{scheme}://host")).collect();
+    Err(SettingsError::bad(setting, format_args!("{url:?} does not begin with {}", forms.join(" or "))))
+}
+
 /// An answer as it came.
 pub struct Reply {
     /// Its status.

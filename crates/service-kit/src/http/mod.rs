@@ -9,7 +9,7 @@ mod server;
 
 pub use answer::{ApiError, problem_fallbacks, problem_response};
 pub use auth::{bearer, require_bearer};
-pub use client::{ClientError, HttpClient, Reply, check_base_url};
+pub use client::{ClientError, HttpClient, Reply, check_base_url, check_web_url};
 pub use extract::{StrictJson, parse_json, require_json};
 pub use hyper::body::Incoming;
 pub use request_id::{

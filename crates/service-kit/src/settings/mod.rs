@@ -127,6 +127,22 @@ impl Settings {
         self.number(name, min, max).map(Duration::from_millis)
     }
 
+    /// How long a ticket lives. Gateway and inventory must read it alike: the fence age follows from it.
+    ///
+    /// # Errors
+    /// As [`Settings::number`].
+    pub fn ticket_ttl(&self) -> Result<Duration, SettingsError> {
+        self.number("SECKILL_TICKET_TTL_S", 1, 3600).map(Duration::from_secs)
+    }
+
+    /// How long a publish may wait for its confirm. Gateway and inventory must read it alike: the fence age follows from it.
+    ///
+    /// # Errors
+    /// As [`Settings::number`].
+    pub fn publish_wait(&self) -> Result<Duration, SettingsError> {
+        self.millis("SECKILL_PUBLISH_WAIT_MS", 10, 60_000)
+    }
+
     /// A listener's address: that of an IP address, or the first of a host name, IPv4 before IPv6.
     ///
     /// # Errors
@@ -158,9 +174,13 @@ impl Settings {
     /// A secret.
     ///
     /// # Errors
-    /// When it is missing or too short to be one.
+    /// When it is missing, too short to be one, or begins or ends with a blank.
     pub fn secret(&self, name: &str) -> Result<Secret, SettingsError> {
         let text = self.required(name)?;
+        // Every byte of a key counts: without a blank that its other holder has, it would be another key.
+        if self.0.get(name).is_some_and(|value| value != text) {
+            return Err(SettingsError::bad(name, format_args!("begins or ends with a blank")));
+        }
         if text.len() < SECRET_LEN_MIN {
             return Err(SettingsError::bad(name, format_args!("needs at least {SECRET_LEN_MIN} bytes")));
         }
@@ -202,6 +222,7 @@ mod tests {
             ("SECKILL_ADMIN_TOKEN", "short"),
             ("SECKILL_LISTEN", "here"),
             ("SECKILL_DEMO", "yes"),
+            ("SECKILL_WEBHOOK_SECRET", "a secret of one line\n"),
         ])
         .unwrap();
         let named = with(&[("SECKILL_LISTEN", "localhost:80")]).unwrap().address("SECKILL_LISTEN");
@@ -212,10 +233,13 @@ mod tests {
             settings.address("SECKILL_LISTEN").unwrap_err(),
             settings.flag("SECKILL_DEMO").unwrap_err(),
             settings.secret("SECKILL_JWT_SECRET").unwrap_err(),
+            settings.secret("SECKILL_WEBHOOK_SECRET").unwrap_err(),
         ];
-        for (error, name) in told.iter().zip(["LANES", "ADMIN_TOKEN", "LISTEN", "DEMO", "JWT_SECRET"]) {
+        let names = ["LANES", "ADMIN_TOKEN", "LISTEN", "DEMO", "JWT_SECRET", "WEBHOOK_SECRET"];
+        for (error, name) in told.iter().zip(names) {
             assert!(error.to_string().starts_with(&format!("SECKILL_{name}: ")), "{error}");
-            assert!(!error.to_string().contains("short"), "a secret's value must not be shown");
+            let shows_value = ["short", "of one line"].iter().any(|value| error.to_string().contains(value));
+            assert!(!shows_value, "a secret's value must not be shown");
         }
         assert!(settings.number("SECKILL_BATCH_MAX", 1, 10).is_err(), "out of range");
     }

@@ -59,7 +59,7 @@ impl Aged {
 pub(super) struct Shelf {
     first: HashMap<Key, Record>,
     late: HashMap<Key, Record>,
-    /// Reservations by age, oldest first; those that settled since are skipped when met.
+    /// Reservations by age, oldest first; those that settled since are dropped at its head, and skipped behind it.
     by_age: VecDeque<Aged>,
     /// Released reservations by when their ticket expires.
     tombstones: BinaryHeap<Reverse<(UnixMillis, Key, bool)>>,
@@ -110,7 +110,11 @@ impl Shelf {
     }
 
     /// The oldest unsettled reservations made before `before`.
-    pub(super) fn reserved_before(&self, before: UnixMillis, limit: usize) -> Vec<Held> {
+    pub(super) fn reserved_before(&mut self, before: UnixMillis, limit: usize) -> Vec<Held> {
+        // Once a sale is sold out nothing is added, and settled ones would be walked over again and again.
+        while self.by_age.front().is_some_and(|aged| !self.is_reserved(aged)) {
+            self.by_age.pop_front();
+        }
         let mut found = Vec::new();
         for aged in &self.by_age {
             if aged.reserved_at() > before || found.len() == limit {
@@ -123,6 +127,10 @@ impl Shelf {
             }
         }
         found
+    }
+
+    fn is_reserved(&self, aged: &Aged) -> bool {
+        self.side(aged.late).get(&aged.key).is_some_and(|record| aged.is(record))
     }
 
     /// Keeps a released record, as a tombstone, until its ticket can no longer be used.

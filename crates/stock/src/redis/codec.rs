@@ -21,7 +21,7 @@ mod code {
     pub(super) const RESERVED: i64 = 0;
     pub(super) const ALREADY: i64 = 1;
     pub(super) const SETTLED: i64 = 2;
-    pub(super) const FINISHED: i64 = 3;
+    pub(super) const RELEASED: i64 = 3;
     pub(super) const MISMATCH: i64 = 4;
     pub(super) const EXPIRED: i64 = 5;
     pub(super) const STALE: i64 = 6;
@@ -40,7 +40,7 @@ pub(super) enum Key {
     State,
     Book,
     Ages,
-    Graves,
+    Tombstones,
     Draft,
     DraftBook,
 }
@@ -51,7 +51,7 @@ impl Key {
             Self::State => "state",
             Self::Book => "book",
             Self::Ages => "ages",
-            Self::Graves => "graves",
+            Self::Tombstones => "tombstones",
             Self::Draft => "draft",
             Self::DraftBook => "draft-book",
         }
@@ -153,7 +153,7 @@ pub(super) fn reserved(answer: &Value, epoch: Epoch) -> Result<ReserveOutcome, F
         code::RESERVED => ReserveOutcome::Reserved,
         code::ALREADY => ReserveOutcome::AlreadyReserved,
         code::SETTLED => ReserveOutcome::Settled,
-        code::FINISHED => ReserveOutcome::Released,
+        code::RELEASED => ReserveOutcome::Released,
         code::MISMATCH => ReserveOutcome::QuantityMismatch,
         code::EXPIRED => ReserveOutcome::Expired,
         code::STALE => ReserveOutcome::StaleTicket,

@@ -2,7 +2,7 @@
 //!
 //! Every operation is one call of one function, so it is atomic and one round trip. All callers of a
 //! process share a connection and their calls are pipelined as they come. **Waits are bounded**: an
-//! outage costs a caller less than 300 ms, and nothing while the store is known to be down.
+//! outage costs a caller 200 ms at most, and nothing while the store is known to be down.
 
 mod address;
 mod codec;

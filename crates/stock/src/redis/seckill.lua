@@ -8,7 +8,7 @@
 --   state    string   epoch, change counter, counts and terms
 --   book     hash     reservation -> record, and buyer -> live units
 --   ages     zset     reservations not settled, by when they were made
---   graves   zset     released reservations, by when their ticket expires
+--   tombstones   zset     released reservations, by when their ticket expires
 --   draft, draft book    a state that is being rebuilt
 
 -- Rises with every change of this file. A newer library must serve the callers of an older one.
@@ -18,8 +18,8 @@ local VERSION = 6
 local UNKNOWN = -1
 
 -- Tombstones cleared away by one call at most.
-local GRAVES_PER_RELEASE = 16
-local GRAVES_PER_SWEEP = 1000
+local TOMBSTONES_PER_RELEASE = 16
+local TOMBSTONES_PER_SWEEP = 1000
 
 -- The library's own memory. It is neither persisted nor replicated: after a restart, with an old snapshot
 -- restored, on a promoted replica or in a freshly loaded library it is empty, and whatever the keys then
@@ -89,8 +89,8 @@ local function decode(record)
 end
 
 -- Removes tombstones whose ticket has expired. An id that was reserved once more since is left alone.
-local function clear_graves(book, graves, moment, most)
-  local ids = redis.call('ZRANGEBYSCORE', graves, '-inf', moment, 'LIMIT', 0, most)
+local function clear_tombstones(book, tombstones, moment, most)
+  local ids = redis.call('ZRANGEBYSCORE', tombstones, '-inf', moment, 'LIMIT', 0, most)
   if #ids == 0 then
     return
   end
@@ -104,13 +104,13 @@ local function clear_graves(book, graves, moment, most)
   if #gone > 0 then
     redis.call('HDEL', book, unpack(gone))
   end
-  redis.call('ZREM', graves, unpack(ids))
+  redis.call('ZREM', tombstones, unpack(ids))
 end
 
 -- Answers of reserve; 8 and 9 come with a number.
-local RESERVED, ALREADY, SETTLED, FINISHED, MISMATCH, EXPIRED, STALE, LIMIT = 0, 1, 2, 3, 4, 5, 6, 7
+local RESERVED, ALREADY, SETTLED, RELEASED, MISMATCH, EXPIRED, STALE, LIMIT = 0, 1, 2, 3, 4, 5, 6, 7
 local SOLD_OUT, NOT_ENOUGH, NOT_OPEN, PAUSED, ENDED, OVERDUE = 8, 9, 10, 11, 12, 13
-local KNOWN = { R = ALREADY, S = SETTLED, X = FINISHED }
+local KNOWN = { R = ALREADY, S = SETTLED, X = RELEASED }
 
 -- What a known id is answered; nil if it is not known, or its tombstone's time is over. For what is reserved under a
 -- ticket that has run out nothing may be published: its fence may be in the lane already.
@@ -239,7 +239,7 @@ local function settle(keys, args)
 end
 
 -- Turns a record that holds units into a tombstone, which is kept until its ticket expires.
-local function bury(keys, id, record, moment)
+local function make_tombstone(keys, id, record, moment)
   local letter, quantity, _, expires_at, buyer = decode(record)
   if expires_at > moment then
     redis.call('HSET', keys[2], id, 'X' .. string.sub(record, 2))
@@ -256,7 +256,7 @@ local function bury(keys, id, record, moment)
   return letter, quantity
 end
 
--- keys: state, book, ages, graves. args: id. Answers units, from zero, epoch, changes.
+-- keys: state, book, ages, tombstones. args: id. Answers units, from zero, epoch, changes.
 local function release(keys, args)
   local s = in_force(keys[1])
   if not s then
@@ -266,7 +266,7 @@ local function release(keys, args)
   local record = redis.call('HGET', keys[2], args[1])
   if record and string.sub(record, 1, 1) ~= 'X' then
     local letter
-    letter, units = bury(keys, args[1], record, moment)
+    letter, units = make_tombstone(keys, args[1], record, moment)
     if letter == 'R' then
       s.reserved, s.reservations = s.reserved - units, s.reservations - 1
     else
@@ -277,7 +277,7 @@ local function release(keys, args)
     s.changes = before == 0 and s.changes + 1 or s.changes
     store(keys[1], s)
   end
-  clear_graves(keys[2], keys[4], moment, GRAVES_PER_RELEASE)
+  clear_tombstones(keys[2], keys[4], moment, TOMBSTONES_PER_RELEASE)
   return { units, before == 0 and s.free > 0 and 1 or 0, s.epoch, s.changes }
 end
 
@@ -318,14 +318,14 @@ local function set_total(keys, args)
   return { math.max(s.free - before, 0), before == 0 and s.free > 0 and 1 or 0, s.epoch, s.changes }
 end
 
--- keys: state, book, ages, graves. args: age_ms, limit. Answers id, buyer, quantity, reserved_at of each.
+-- keys: state, book, ages, tombstones. args: age_ms, limit. Answers id, buyer, quantity, reserved_at of each.
 -- It is asked for regularly, so it also clears tombstones away.
 local function stale(keys, args)
   if not in_force(keys[1]) then
     return UNKNOWN
   end
   local moment, found = now(), {}
-  clear_graves(keys[2], keys[4], moment, GRAVES_PER_SWEEP)
+  clear_tombstones(keys[2], keys[4], moment, TOMBSTONES_PER_SWEEP)
   local ids = redis.call('ZRANGEBYSCORE', keys[3], '-inf', moment - args[1], 'LIMIT', 0, args[2])
   for _, id in ipairs(ids) do
     local record = redis.call('HGET', keys[2], id)
@@ -353,7 +353,7 @@ local function permitted(state, draft, args)
   return drafts[state] == mine and redis.call('HGET', draft, 'permission') == mine
 end
 
--- keys: state, draft, draft book, book, ages, graves. args: epoch, token.
+-- keys: state, draft, draft book, book, ages, tombstones. args: epoch, token.
 local function rebuild_begin(keys, args)
   -- Also over a state that is not in force, only a higher epoch may be written.
   local there, epoch = redis.call('GET', keys[1]), tonumber(args[1])
@@ -393,7 +393,7 @@ local function rebuild_load(keys, args)
   return 1
 end
 
--- keys: state, book, ages, graves, draft, draft book.
+-- keys: state, book, ages, tombstones, draft, draft book.
 -- args: epoch, token, total, total version, then what configure takes.
 local function rebuild_finish(keys, args)
   if not permitted(keys[1], keys[5], args) then

@@ -23,7 +23,7 @@ const REBUILD_PATIENCE: u32 = 10;
 /// Stale reservations named by one call at most.
 const STALE_MAX: usize = 1_000;
 
-use Key::{Ages, Book, Draft, DraftBook, Graves, State};
+use Key::{Ages, Book, Draft, DraftBook, State, Tombstones};
 
 const REBUILD_KEYS: [Key; 3] = [State, Draft, DraftBook];
 
@@ -72,7 +72,7 @@ impl StockStore for RedisStock {
     }
 
     async fn release(&self, sale: &SaleId, id: ReservationId) -> Result<Released, StockError> {
-        let mut command = codec::call("seckill_release", sale, &[State, Book, Ages, Graves]);
+        let mut command = codec::call("seckill_release", sale, &[State, Book, Ages, Tombstones]);
         command.arg(IdBytes::of(id).as_slice());
         let answer = self.call(sale, &command).await?;
         codec::released(&answer).map_err(unreadable)
@@ -98,14 +98,14 @@ impl StockStore for RedisStock {
     }
 
     async fn stale(&self, sale: &SaleId, age_ms: i64, limit: usize) -> Result<Vec<Held>, StockError> {
-        let mut command = codec::call("seckill_stale", sale, &[State, Book, Ages, Graves]);
+        let mut command = codec::call("seckill_stale", sale, &[State, Book, Ages, Tombstones]);
         command.arg(age_ms).arg(limit.min(STALE_MAX));
         let answer = self.call(sale, &command).await?;
         codec::stale(&answer).map_err(unreadable)
     }
 
     async fn rebuild_begin(&self, rebuild: &Rebuild) -> Result<bool, StockError> {
-        let keys = [State, Draft, DraftBook, Book, Ages, Graves];
+        let keys = [State, Draft, DraftBook, Book, Ages, Tombstones];
         let mut command = codec::call("seckill_rebuild_begin", &rebuild.sale, &keys);
         command.arg(rebuild.epoch.0).arg(rebuild.token);
         // A node of a cluster that was away when the others were seen to may have an older library.
@@ -137,7 +137,7 @@ impl StockStore for RedisStock {
         total: u32,
         total_version: u64,
     ) -> Result<bool, StockError> {
-        let keys = [State, Book, Ages, Graves, Draft, DraftBook];
+        let keys = [State, Book, Ages, Tombstones, Draft, DraftBook];
         let mut command = codec::call("seckill_rebuild_finish", &rebuild.sale, &keys);
         command.arg(rebuild.epoch.0).arg(rebuild.token).arg(total).arg(total_version);
         codec::config(&mut command, config);

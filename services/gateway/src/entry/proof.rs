@@ -24,7 +24,7 @@ const CHALLENGE_MS: i64 = 120_000;
 /// Challenges that are remembered, of all sales together: the last ones given, with a bit for each, so 8 MiB at most. An
 /// older one counts as ended. It ends early only where more than 559,000 a second are given all its two minutes long.
 const CHALLENGES_MAX: usize = 1 << 26;
-/// Ticket requests per second of one sale that a proof's bits are meant for; every doubling adds one.
+/// From this many ticket requests of one sale a second on, a proof takes one bit more; every doubling adds another.
 const CALM_PER_S: u32 = 500;
 /// Bits the crowd adds at most.
 const EXTRA_BITS_MAX: u8 = 6;
@@ -135,7 +135,7 @@ impl Spent {
     }
 
     /// Spends this challenge: whether it was not spent before.
-    fn first(&mut self, serial: u64) -> bool {
+    fn spend(&mut self, serial: u64) -> bool {
         if self.knows(serial) {
             return false;
         }
@@ -171,7 +171,7 @@ impl Proofs {
     pub(super) async fn judge(&self, asker: &Asker<'_>, proof: Option<&Proof>) -> Result<Solved, Answer> {
         let per_s = asker.sale.crowd.grows(asker.now);
         let serial = match proof {
-            Some(proof) => self.is_solved(asker, proof).await,
+            Some(proof) => self.verified_serial(asker, proof).await,
             None => None,
         };
         serial.map(|serial| Solved { serial, per_s }).ok_or_else(|| self.wanted(asker, per_s))
@@ -182,7 +182,7 @@ impl Proofs {
     /// # Errors
     /// 403 with a challenge for the other one.
     pub(super) fn spend(&self, asker: &Asker<'_>, solved: Solved) -> Result<(), Answer> {
-        let is_first = self.spent.lock().first(solved.serial);
+        let is_first = self.spent.lock().spend(solved.serial);
         if !is_first {
             return Err(self.wanted(asker, solved.per_s));
         }
@@ -226,7 +226,7 @@ impl Proofs {
 
     /// The challenge's serial number, if it is genuine, in time, this buyer's and this sale's, solved, and not spent: one
     /// that is must not count against the sale's limit.
-    async fn is_solved(&self, asker: &Asker<'_>, proof: &Proof) -> Option<u64> {
+    async fn verified_serial(&self, asker: &Asker<'_>, proof: &Proof) -> Option<u64> {
         let &Asker { sale, rules, buyer, now, .. } = asker;
         let mut challenge = [0; CHALLENGE_LEN];
         let len = URL_SAFE_NO_PAD.decode_slice(&proof.challenge, &mut challenge).ok()?;
@@ -249,7 +249,7 @@ impl Proofs {
         let is_right = !rules.captcha || self.captcha.is_answer(&self.secret(&challenge), answer).await;
         if !is_right {
             // A wrong answer spends the challenge: guessing costs a new image each time.
-            self.spent.lock().first(serial);
+            self.spent.lock().spend(serial);
             return None;
         }
         Some(serial)
@@ -305,8 +305,8 @@ mod tests {
         for _ in 0..1000 {
             let serial = spent.give();
             assert!(!spent.knows(serial), "its place is free, though every one before it was spent");
-            assert!(spent.first(serial));
-            assert!(spent.knows(serial) && !spent.first(serial));
+            assert!(spent.spend(serial));
+            assert!(spent.knows(serial) && !spent.spend(serial));
         }
         assert_eq!(spent.words.len(), 2);
     }
@@ -315,13 +315,13 @@ mod tests {
     fn a_challenge_too_old_to_be_remembered_is_not_taken() {
         let mut spent = Spent::of(128);
         let (answered, open) = (spent.give(), spent.give());
-        assert!(spent.first(answered));
+        assert!(spent.spend(answered));
         (2..128).for_each(|n| assert_eq!(spent.give(), n));
         assert!(spent.knows(answered) && !spent.knows(open), "so many are remembered");
         let newer = spent.give();
         assert!(spent.knows(answered) && !spent.knows(open) && !spent.knows(newer));
         spent.give();
-        assert!(!spent.first(answered) && !spent.first(open) && !spent.knows(newer));
+        assert!(!spent.spend(answered) && !spent.spend(open) && !spent.knows(newer));
     }
 
     #[test]

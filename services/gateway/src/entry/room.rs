@@ -15,6 +15,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
+use tokio::time::{Duration, Instant};
 
 use crate::gateway::Gateway;
 use crate::limits::buyer_key;
@@ -33,6 +34,9 @@ pub(crate) const RENEW_MS: i64 = AWAY_MS_MAX / 2;
 const PASS_MS: i64 = 120_000;
 /// When somebody who found a room full may ask again, in seconds.
 const FULL_RETRY_S: u32 = 10;
+/// After those who wait were told that the stock is gone, they are not told again for so long: single units that come
+/// back and sell would wake everybody each time. [`Room::tidy`] tells them soon enough.
+const STOCK_NEWS_PAUSE: Duration = Duration::from_secs(1);
 /// What one buyer takes of the bucket.
 const MILLI: u64 = 1_000;
 
@@ -71,6 +75,8 @@ pub(crate) struct Room {
     line: Mutex<Line>,
     /// Rung every second, and when there is news for all. Who is let in is told by a bell of their own.
     pub(crate) bell: Arc<Notify>,
+    /// When it was last rung because the stock was gone.
+    stock_news: Mutex<Option<Instant>>,
 }
 
 /// Where somebody stands.
@@ -283,6 +289,15 @@ impl Room {
         self.bell.notify_waiters();
     }
 
+    /// Tells those who wait at once that the stock is gone.
+    pub(crate) fn stock_is_gone(&self) {
+        let mut last = self.stock_news.lock();
+        if last.is_none_or(|at| at.elapsed() >= STOCK_NEWS_PAUSE) {
+            *last = Some(Instant::now());
+            self.bell.notify_waiters();
+        }
+    }
+
     /// The rule was taken back: forgets everybody, and tells those who listen. Does nothing where nobody was.
     pub(crate) fn clear(&self) {
         let mut line = self.line.lock();
@@ -379,6 +394,19 @@ mod tests {
         assert_eq!(standings(), [Some(1), None, None].map(Standing::Waiting));
         room.tidy(NOW);
         assert_eq!(standings(), [3, 1, 2].map(|n| Standing::Waiting(Some(n))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_wait_are_told_at_once_that_the_stock_is_gone_and_not_for_every_unit_that_came_back() {
+        let room = Room::default();
+        let is_told = |room: &Room| {
+            let ring = room.bell.clone().notified_owned();
+            room.stock_is_gone();
+            futures_util::FutureExt::now_or_never(ring).is_some()
+        };
+        assert_eq!([is_told(&room), is_told(&room), is_told(&room)], [true, false, false]);
+        tokio::time::advance(STOCK_NEWS_PAUSE).await;
+        assert!(is_told(&room));
     }
 
     #[tokio::test]

@@ -5,10 +5,10 @@
 mod accepted;
 mod answer;
 pub mod body;
-mod commit;
 mod decisions;
 mod orders;
 mod publish;
+mod reserve_and_publish;
 mod single_flight;
 mod tickets;
 

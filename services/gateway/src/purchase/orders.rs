@@ -7,7 +7,7 @@ use service_kit::http::{ApiError, Incoming, at_work, parse_json, require_json};
 
 use super::accepted::Known;
 use super::answer::{Answer, Refusal};
-use super::commit::Purchase;
+use super::reserve_and_publish::Purchase;
 use super::single_flight::Role;
 use super::{Caller, body};
 use crate::gateway::Gateway;
@@ -155,7 +155,7 @@ impl Request<'_> {
                     let units = self.units().ok_or(Refusal::new(Code::InvalidQuantity))?;
                     let _share = self.sale.bulkhead.enter().ok_or(Refusal::new(Code::Overloaded))?;
                     let purchase = Purchase::new(self.gateway, self.sale, &claims, units);
-                    let answer = at_work(self.caller.id, purchase.commit()).await;
+                    let answer = at_work(self.caller.id, purchase.reserve_and_publish()).await;
                     lead.complete((self.quantity, answer.clone()));
                     return Ok(answer);
                 }

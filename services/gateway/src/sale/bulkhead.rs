@@ -3,6 +3,8 @@
 //! The share is not only bounded, it follows what the sale's purchases cost: while they take longer than
 //! the target, it shrinks by an eighth a target's time; while they do not, it grows back, one by one. So a
 //! sale whose lane or store is slow sheds its own load, at the door, before it fills what all sales share.
+//! Only a share that is used says anything about how large it may be: one slow purchase shrinks nothing, and a
+//! share that was shrunk and is not used any more is given back after a while.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,6 +13,9 @@ use tokio::time::Instant;
 
 /// What a sale always keeps, however slow: enough to notice that things are better.
 const ROOM_MIN: usize = 16;
+
+/// A share that is not used is whole again after so many targets' time without having shrunk.
+const RESTORED_AFTER_TARGETS: u32 = 10;
 
 /// A sale's share.
 pub(crate) struct Bulkhead {
@@ -57,23 +62,44 @@ impl Bulkhead {
         self.room.load(Ordering::Relaxed)
     }
 
+    /// Gives an unused share back that shrank long ago: nobody is there to make it grow.
+    pub(crate) fn restore(&self) {
+        let room = self.room.load(Ordering::Relaxed);
+        let is_used = is_used(room, self.at_work.load(Ordering::Relaxed));
+        let pause_ms = in_ms(self.target * RESTORED_AFTER_TARGETS);
+        let shrank_ms = self.shrank_ms.load(Ordering::Relaxed);
+        if room < self.max && !is_used && in_ms(self.began.elapsed()) >= shrank_ms.saturating_add(pause_ms) {
+            self.room.store(self.max, Ordering::Relaxed);
+        }
+    }
+
     fn learn(&self, took: Duration, at_work: usize) {
         let room = self.room.load(Ordering::Relaxed);
+        if !is_used(room, at_work) {
+            return;
+        }
         if took <= self.target {
-            // Only a share that is used says anything about how large it may be.
-            if room < self.max && 2 * at_work >= room {
+            if room < self.max {
                 self.room.store(room + 1, Ordering::Relaxed);
             }
             return;
         }
-        let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let pause_ms = u64::try_from(self.target.as_millis()).unwrap_or(u64::MAX);
+        let now_ms = in_ms(self.began.elapsed());
+        let pause_ms = in_ms(self.target);
         let is_due = |last: u64| (now_ms >= last.saturating_add(pause_ms)).then_some(now_ms);
         if self.shrank_ms.fetch_update(Ordering::AcqRel, Ordering::Relaxed, is_due).is_ok() {
             let smaller = (room.min(at_work) * 7 / 8).max(ROOM_MIN.min(self.max));
             self.room.store(smaller, Ordering::Relaxed);
         }
     }
+}
+
+fn is_used(room: usize, at_work: usize) -> bool {
+    2 * at_work >= room
+}
+
+fn in_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Drop for Share<'_> {
@@ -112,6 +138,35 @@ mod tests {
             round(&bulkhead, TARGET / 2).await;
         }
         assert_eq!(bulkhead.room(), 1000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_slow_purchase_of_a_quiet_sale_shrinks_nothing() {
+        let bulkhead = Bulkhead::new(512, TARGET);
+        let share = bulkhead.enter();
+        tokio::time::advance(30 * TARGET).await;
+        drop(share);
+        assert_eq!(bulkhead.room(), 512);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_that_shrank_is_whole_again_when_the_crowd_is_gone() {
+        let bulkhead = Bulkhead::new(512, TARGET);
+        for _ in 0..40 {
+            round(&bulkhead, 2 * TARGET).await;
+        }
+        assert_eq!(bulkhead.room(), ROOM_MIN);
+        bulkhead.restore();
+        assert_eq!(bulkhead.room(), ROOM_MIN, "it has only just shrunk");
+        let still_busy: Vec<_> = std::iter::from_fn(|| bulkhead.enter()).collect();
+        tokio::time::advance(RESTORED_AFTER_TARGETS * TARGET).await;
+        bulkhead.restore();
+        assert_eq!(bulkhead.room(), ROOM_MIN, "the crowd is still there");
+        // They are slow, and the share has shrunk once more.
+        drop(still_busy);
+        tokio::time::advance(RESTORED_AFTER_TARGETS * TARGET).await;
+        bulkhead.restore();
+        assert_eq!(bulkhead.room(), 512);
     }
 
     #[tokio::test(start_paused = true)]

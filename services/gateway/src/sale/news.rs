@@ -99,9 +99,8 @@ impl Sale {
         if was && !sold_out {
             self.forget_decisions();
         }
-        if was != sold_out {
-            // Those who wait are told at once.
-            self.room.bell.notify_waiters();
+        if !was && sold_out {
+            self.room.stock_is_gone();
         }
         was != sold_out
     }

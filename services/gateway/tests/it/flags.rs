@@ -6,6 +6,7 @@ use contract::events::{Change, SaleNews};
 use domain::ReservationId;
 use serde_json::json;
 use stock::{ReserveOutcome, StockStore};
+use tokio::time::{Duration, Instant};
 
 use crate::support::app::{SECOND_SALE, sale_id};
 use crate::support::{App, Options, until};
@@ -73,8 +74,11 @@ async fn a_lost_broadcast_heals_within_a_second_and_a_bit() {
     let (_, order) = app.buy("alice").await;
     app.order("bob", &late, 1).await.refused("sold_out");
     app.stock.inner.release(&sale_id(), ReservationId::first(order)).await.unwrap();
+    let released = Instant::now();
     // Nothing is broadcast.
     until("bob's unit", async || (app.order("bob", &late, 1).await.status == 202).then_some(())).await;
+    // On a machine that does much else at the same time, too.
+    assert!(released.elapsed() < Duration::from_secs(4), "after {:?}", released.elapsed());
 }
 
 #[tokio::test]
@@ -141,19 +145,19 @@ async fn missed_broadcasts_lead_to_a_look_at_everything() {
     for _ in 0..100 {
         app.broadcast(1, 0, SaleNews::Available);
     }
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     until("the new title", async || {
         let sale = app.public.get("/api/v1/sales/sale-1", None).await.ok(200).json();
         (sale["title"] == "Renamed").then_some(())
     })
     .await;
-    assert!(started.elapsed() < std::time::Duration::from_secs(2), "sooner than by the clock");
+    assert!(started.elapsed() < Duration::from_secs(2), "sooner than by the clock");
 }
 
 #[tokio::test]
 async fn the_gate_and_tickets_look_at_the_store_once_per_fifty_milliseconds() {
     let app = App::start().await;
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     let before = app.stock.views.load(Ordering::SeqCst);
     for _ in 0..200 {
         app.public.get("/api/v1/sales/sale-1/gate", None).await.ok(200);

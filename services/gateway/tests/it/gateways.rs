@@ -55,7 +55,7 @@ async fn a_released_unit_is_buyable_everywhere_once_that_is_broadcast() {
 }
 
 #[tokio::test]
-async fn and_also_when_the_broadcast_is_lost() {
+async fn a_released_unit_is_buyable_everywhere_even_if_the_broadcast_is_lost() {
     let (gateways, order) = sold_out_everywhere().await;
     release(&gateways[0], order).await.expect("free again");
     all_answer(&gateways, 200).await;

@@ -9,6 +9,7 @@ use contract::api::{
 };
 use contract::rules::SaleRules;
 use domain::{Epoch, Phase, SaleId, StateInputs, UnixMillis};
+use futures_util::{StreamExt, stream};
 use service_kit::http::{ApiError, StrictJson};
 
 use super::{App, sale_id};
@@ -17,12 +18,14 @@ use crate::sale_store::{Edit, IdempotencyKey, SaleRow};
 /// Longest idempotency key, in bytes.
 const KEY_LEN_MAX: usize = 128;
 
+/// Sales of the list that are looked up in the stock store at once: a node of it that is silent must not keep the others.
+const LOOKS_AT_ONCE: usize = 64;
+
 /// `GET /internal/v1/admin/sales`.
 pub(super) async fn list(State(app): State<App>) -> Result<Json<AdminSaleList>, ApiError> {
-    let mut sales = Vec::new();
-    for row in app.inventory.sales.all().await? {
-        sales.push(shown(&app, &row).await);
-    }
+    let rows = app.inventory.sales.all().await?;
+    let looks: Vec<_> = rows.iter().map(|row| shown(&app, row)).collect();
+    let sales = stream::iter(looks).buffered(LOOKS_AT_ONCE).collect().await;
     Ok(Json(AdminSaleList { sales }))
 }
 

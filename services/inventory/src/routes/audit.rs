@@ -7,6 +7,7 @@ use axum::extract::State;
 use contract::api::{Audit, Finding};
 use contract::internal::AllocationView;
 use domain::SaleId;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use service_kit::http::ApiError;
 use stock::Snapshot;
 use tokio::time::sleep;
@@ -22,12 +23,15 @@ const STILL_LOOKS: u32 = 9;
 /// Looks at a sale at most; one that does not stand still is under way.
 const LOOKS_MAX: u32 = 20;
 
+/// Sales examined at once: one that sells takes as long as all its looks.
+const SALES_AT_ONCE: usize = 16;
+
 /// `GET /internal/v1/audit`.
 pub(super) async fn audit(State(app): State<App>) -> Result<Json<Audit>, ApiError> {
-    let mut findings = Vec::new();
-    for row in app.inventory.sales.all().await? {
-        findings.extend(examine(&app, &row.id).await?);
-    }
+    let rows = app.inventory.sales.all().await?;
+    let examined: Vec<_> = rows.iter().map(|row| examine(&app, &row.id)).collect();
+    let findings: Vec<_> = stream::iter(examined).buffered(SALES_AT_ONCE).try_collect().await?;
+    let findings = findings.concat();
     Ok(Json(Audit { ok: findings.is_empty(), findings }))
 }
 

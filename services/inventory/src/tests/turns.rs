@@ -36,8 +36,8 @@ async fn a_sale_that_is_over_waits_for_a_turn_of_its_own() {
 async fn a_sale_that_sells_waits_for_none_that_is_over() {
     let stage = Stage::open().await;
     stage.stock.lose_everything();
-    let turns = u32::try_from(REBUILDS_OF_THE_OVER_MAX).unwrap();
-    let _all = stage.inventory.rebuild_slots_of_the_over.acquire_many(turns).await.unwrap();
+    let turns = u32::try_from(ENDED_REBUILDS_MAX).unwrap();
+    let _all = stage.inventory.ended_rebuild_slots.acquire_many(turns).await.unwrap();
     stage.play_consumer(2);
     stage.recover(Fault::Lost).await;
 }

@@ -22,14 +22,14 @@ const RECONNECT_MS: u64 = 250;
 /// more orders in it, and nobody notices the moment.
 const BATCH_EVERY_MS: u64 = 20;
 
-/// What every lane's consumer works with.
-pub(crate) struct Consumers {
+/// The consumer of a lane.
+pub(crate) struct LaneConsumer {
     pub(crate) queue: Arc<dyn OrderQueue>,
     pub(crate) store: Arc<dyn OrderStore>,
     pub(crate) batch_max: usize,
 }
 
-impl Consumers {
+impl LaneConsumer {
     /// Consumes the lane until `shutdown`, over losses of the queue.
     pub(crate) async fn run(self, lane: u16, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {

@@ -2,24 +2,26 @@
 //! rounds; any number of replicas may run it, for each step is conditional in the ledger.
 
 mod late;
+mod overdue_payments;
 mod refunds;
 mod timeout;
-mod unheard;
+mod unreported_payments;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::OrderId;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::order_store::StoreError;
+use crate::order_store::{OrderStore, StoreError};
 use crate::{Config, Dependencies};
 
 /// Between two rounds of the refund and late-payment jobs, in milliseconds.
 const MONEY_EVERY_MS: u64 = 250;
 /// Between two rounds of the job that asks about payments nobody told the end of, in milliseconds.
-const UNHEARD_EVERY_MS: u64 = 1_000;
+const UNREPORTED_EVERY_MS: u64 = 1_000;
 /// How long the payment provider may take to pay back, in milliseconds.
 const REFUND_WAIT_MS_MAX: u64 = 10_000;
 
@@ -41,12 +43,15 @@ pub(crate) fn spawn(
 ) {
     let money_every = Duration::from_millis(MONEY_EVERY_MS);
     let (store, provider) = (&deps.store, &deps.provider);
-    let timeout = timeout::Timeout::new(store.clone(), provider.clone());
+    let timeout = timeout::Timeout { store: store.clone() };
     tasks.spawn(run(timeout, config.expire_every, shutdown.clone()));
+    let overdue = overdue_payments::OverduePayments::new(store.clone(), provider.clone());
+    tasks.spawn(run(overdue, config.expire_every, shutdown.clone()));
     let refunds = refunds::Refunds { store: store.clone(), provider: provider.clone() };
     tasks.spawn(run(refunds, money_every, shutdown.clone()));
-    let unheard = unheard::UnheardPayments { store: store.clone(), provider: provider.clone() };
-    tasks.spawn(run(unheard, Duration::from_millis(UNHEARD_EVERY_MS), shutdown.clone()));
+    let unreported =
+        unreported_payments::UnreportedPayments { store: store.clone(), provider: provider.clone() };
+    tasks.spawn(run(unreported, Duration::from_millis(UNREPORTED_EVERY_MS), shutdown.clone()));
     let late = late::LatePayments { store: store.clone(), stock: Arc::clone(&deps.late_stock) };
     tasks.spawn(run(late, money_every, shutdown.clone()));
 }
@@ -74,6 +79,16 @@ async fn run<J: Job>(mut job: J, every: Duration, shutdown: CancellationToken) {
             () = tokio::time::sleep(every) => {}
         }
     }
+}
+
+/// Expires those of the orders that are still unpaid.
+async fn expire(store: &dyn OrderStore, ids: &[OrderId]) -> Result<(), StoreError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let expired = store.expire(ids).await?;
+    metrics::counter!("seckill_orders_expired_total").increment(expired);
+    Ok(())
 }
 
 /// Doubles with every attempt, within `first..=most`, in milliseconds.

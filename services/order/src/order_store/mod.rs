@@ -19,9 +19,9 @@ use futures_util::stream::BoxStream;
 
 pub use postgres::PostgresStore;
 pub use records::{
-    AllocationRecord, BatchOutcome, Cancelled, Capture, CaptureOutcome, Charge, LateCommit, LateWork,
-    OrderHistory, OrderRecord, OutboxRow, Overdue, PaymentBegun, PaymentFailure, Provenance, RefundWork,
-    Refunded, Unheard, UnheardFate,
+    AllocationRecord, Backlog, BatchOutcome, Cancelled, Capture, CaptureOutcome, Charge, LateCommit,
+    LateWork, OrderHistory, OrderRecord, OutboxRow, OverduePayment, PaymentBegun, PaymentFailure, Provenance,
+    RefundWork, Refunded, UnreportedFate, UnreportedPayment,
 };
 pub use sqlite::{SqliteOptions, SqliteStore};
 
@@ -104,15 +104,17 @@ pub trait OrderStore: Send + Sync {
     /// Pays back a paid order and gives its units back.
     async fn refund_order(&self, id: OrderId) -> Result<Refunded, StoreError>;
 
-    /// Orders whose time to pay is over, the longest overdue first.
-    async fn overdue(&self, limit: u32) -> Result<Vec<Overdue>, StoreError>;
+    /// Unpaid orders whose time is over, and that no payment is under way for: the longest overdue first.
+    async fn overdue(&self, limit: u32) -> Result<Vec<OrderId>, StoreError>;
+    /// The other unpaid orders whose time is over, each with the payment under way: the longest overdue first.
+    async fn overdue_payments(&self, limit: u32) -> Result<Vec<OverduePayment>, StoreError>;
     /// Expires those that are still unpaid and overdue; answers how many.
     async fn expire(&self, ids: &[OrderId]) -> Result<u64, StoreError>;
 
     /// Payments that the provider is to be asked about, because their order is past paying and nobody told their end.
-    async fn unheard(&self, limit: u32) -> Result<Vec<Unheard>, StoreError>;
+    async fn unreported(&self, limit: u32) -> Result<Vec<UnreportedPayment>, StoreError>;
     /// What came of asking about a payment; nothing if its end has become known meanwhile.
-    async fn decide_unheard(&self, reference: &str, fate: UnheardFate) -> Result<(), StoreError>;
+    async fn decide_unreported(&self, reference: &str, fate: UnreportedFate) -> Result<(), StoreError>;
 
     /// Late payments whose next attempt is due.
     async fn late_work(&self, limit: u32) -> Result<Vec<LateWork>, StoreError>;
@@ -134,12 +136,16 @@ pub trait OrderStore: Send + Sync {
     async fn outbox(&self, limit: u32) -> Result<Vec<OutboxRow>, StoreError>;
     /// These rows were told, safely.
     async fn outbox_told(&self, seqs: &[i64]) -> Result<(), StoreError>;
+    /// These rows could not be told from here: another replica, if there is one, may take them at once.
+    async fn outbox_let_go(&self, seqs: &[i64]) -> Result<(), StoreError>;
     /// Waits until something may have been added to the outbox by this process.
     async fn outbox_grew(&self);
 
+    /// What is still to be done.
+    async fn backlog(&self) -> Result<Backlog, StoreError>;
     /// What does not hold, recomputed from the rows.
     async fn audit(&self) -> Result<Vec<Finding>, StoreError>;
-    /// Whether the store answers.
+    /// Whether the store answers, and takes writes.
     async fn ping(&self) -> Result<(), StoreError>;
 }
 

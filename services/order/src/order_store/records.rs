@@ -197,20 +197,31 @@ pub enum Refunded {
     NotFound,
 }
 
-/// An unpaid order whose time is over.
+/// A payment that was still under way when its order's time was over: the provider must be asked about it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Overdue {
+pub struct OverduePayment {
     /// The order.
-    pub id: OrderId,
-    /// How long it has been overdue, in milliseconds of the store's clock.
+    pub order: OrderId,
+    /// How long the order has been overdue, in milliseconds of the store's clock.
     pub overdue_ms: i64,
-    /// The payment under way, which the provider must be asked about.
-    pub reference: Option<String>,
+    /// The payment.
+    pub reference: String,
+}
+
+/// What is still to be done, counted.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Backlog {
+    /// How long the oldest event has been waiting to be told, in milliseconds of the store's clock; 0 if none is.
+    pub outbox_oldest_ms: u32,
+    /// Refunds that the provider has not confirmed.
+    pub refunds: u32,
+    /// Late payments that wait for units or for their money to go back.
+    pub late_payments: u32,
 }
 
 /// A payment of an order that can no longer be paid, and of which nobody has told the end: a webhook may be lost.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Unheard {
+pub struct UnreportedPayment {
     /// The payment.
     pub reference: String,
     /// The order it was started for.
@@ -221,7 +232,7 @@ pub struct Unheard {
 
 /// What is done about a payment of which nobody has told the end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum UnheardFate {
+pub enum UnreportedFate {
     /// The provider says that it came to nothing.
     Failed,
     /// The provider is asked again after so many milliseconds.
@@ -261,7 +272,7 @@ pub enum LateCommit {
 pub struct RefundWork {
     /// The payment to pay back.
     pub reference: String,
-    /// The provider's name of it: mostly the same.
+    /// The reference that its charge was opened under: the same without `+<k>`.
     pub charge: String,
     /// Minor units.
     pub amount_cents: i64,

@@ -86,4 +86,4 @@ pub(super) fn kind_about(order: &OrderRecord, reservation: ReservationId) -> Eve
 
 /// How long after its order's time to pay a payment that nobody told the end of is first asked about, in milliseconds:
 /// its webhook may still be on its way.
-pub(super) const UNHEARD_AFTER_MS: i64 = 5_000;
+pub(super) const UNREPORTED_AFTER_MS: i64 = 5_000;

@@ -1,5 +1,6 @@
-//! The internal listener. Everything under `/internal/v1` needs the internal token; the webhook and
-//! the sandbox's pay page guard themselves, and the gateway passes them through.
+//! The internal listener. Everything under `/internal/v1` needs the internal token, also the webhook that the gateway passes
+//! on. At its public path the webhook needs none, for the sandbox of another process. Both check its signature, and the
+//! sandbox's pay page guards itself.
 
 mod allocations;
 mod operators;

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use service_kit::http::{ApiError, StrictJson};
 
 use super::{App, order_id, order_not_found};
-use crate::asking::{Answer, ask};
-use crate::order_store::{Cancelled, Charge, OrderRecord, PaymentBegun, StoreError, UnheardFate};
+use crate::order_store::{Cancelled, Charge, OrderRecord, PaymentBegun, StoreError, UnreportedFate};
+use crate::provider_status::{Answer, ask};
 
 /// Orders of a page when the caller does not say.
 const PAGE_DEFAULT: u32 = 20;
@@ -115,7 +115,9 @@ async fn has_ended(app: &App, charge: &Charge) -> Result<bool, StoreError> {
                 "a capture was found before its webhook came"
             );
         }
-        Some(Answer::Failed) => app.store.decide_unheard(&charge.reference, UnheardFate::Failed).await?,
+        Some(Answer::Failed) => {
+            app.store.decide_unreported(&charge.reference, UnreportedFate::Failed).await?
+        }
         Some(Answer::Open) | None => return Ok(false),
     }
     Ok(true)

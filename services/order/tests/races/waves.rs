@@ -240,7 +240,8 @@ type Plan = (OrderId, Call, usize);
 /// The timeout job, as any replica runs it.
 async fn expire_until(store: Arc<dyn OrderStore>, stop: Arc<AtomicBool>) {
     while !stop.load(Ordering::SeqCst) {
-        let due: Vec<OrderId> = store.overdue(100).await.unwrap().into_iter().map(|o| o.id).collect();
+        let mut due = store.overdue(100).await.unwrap();
+        due.extend(store.overdue_payments(100).await.unwrap().into_iter().map(|o| o.order));
         if due.is_empty() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         } else {

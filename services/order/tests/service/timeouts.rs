@@ -83,7 +83,7 @@ async fn an_unreachable_provider_delays_an_expiry_for_a_bounded_time() {
     assert_eq!(app.status(1).await, Some(OrderStatus::PendingPayment));
     app.pass(120_000);
     app.until_status(1, OrderStatus::Expired).await;
-    assert_eq!(app.store.overdue(1).await.unwrap(), []);
+    assert_eq!(app.store.overdue_payments(1).await.unwrap(), []);
     app.end().await;
 }
 
@@ -124,6 +124,7 @@ async fn money_of_an_order_that_was_cancelled_is_found_though_no_webhook_told_of
 /// A provider that takes every question and answers none.
 #[derive(Default)]
 struct Silent {
+    asked: AtomicU32,
     /// Questions that were given up.
     given_up: Arc<AtomicU32>,
 }
@@ -144,6 +145,7 @@ impl PaymentProvider for Silent {
     }
 
     async fn status(&self, _: &str) -> Result<ChargeStatus, ProviderError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         let _question = Question(self.given_up.clone());
         std::future::pending().await
     }
@@ -177,5 +179,48 @@ async fn a_provider_that_is_silent_keeps_only_what_it_was_asked_about() {
     app.until_status(2, OrderStatus::Expired).await;
     assert_eq!(provider.given_up.load(Ordering::SeqCst), 0, "bob's order waited for no answer about ada's");
     assert_eq!(app.status(1).await, Some(OrderStatus::PendingPayment));
+    app.end().await;
+}
+
+/// Orders of so many buyers with a payment under way, the first of a sale with one unit more.
+async fn many_are_paying(app: &App, buyers: u32) {
+    app.put_sale(buyers + 1, 1).await;
+    for n in 1..=buyers {
+        let who = format!("buyer-{n}");
+        app.place(n, &who).await;
+        begin(app, n, &who).await;
+    }
+}
+
+#[tokio::test]
+async fn who_is_overdue_while_a_silent_provider_is_asked_about_others_expires_all_the_same() {
+    let provider = Arc::new(Silent::default());
+    let app = App::start(Wishes { provider: Some(provider.clone()), ..Wishes::default() }).await;
+    many_are_paying(&app, 64).await;
+    app.pass_deadline();
+    until("the provider is being asked", async || provider.asked.load(Ordering::SeqCst) > 0).await;
+    app.place(65, "bob").await;
+    app.pass_deadline();
+    app.until_status(65, OrderStatus::Expired).await;
+    let given_up = provider.given_up.load(Ordering::SeqCst);
+    assert!(
+        given_up < 48,
+        "{given_up} questions were given up before bob's order, which waits for none, expired"
+    );
+    app.end().await;
+}
+
+#[tokio::test]
+async fn after_the_time_of_grace_a_silent_provider_is_asked_about_a_few_and_all_expire() {
+    let provider = Arc::new(Silent::default());
+    let app = App::start(Wishes { provider: Some(provider.clone()), ..Wishes::default() }).await;
+    many_are_paying(&app, 64).await;
+    app.pass_deadline();
+    app.pass(120_000);
+    for n in 1..=64 {
+        app.until_status(n, OrderStatus::Expired).await;
+    }
+    let asked = provider.asked.load(Ordering::SeqCst);
+    assert!(asked < 32, "{asked} of 64 questions to somebody who answers none");
     app.end().await;
 }

@@ -78,7 +78,7 @@ impl Seats {
         row.spawn(async move {
             let _counted = _counted;
             guest.activity.sit(in_back);
-            if guest.stays(in_back, self.back.is_some()).await {
+            if guest.serve_until_it_moves(in_back, self.back.is_some()).await {
                 self.take(guest, !in_back);
             }
         });
@@ -102,8 +102,8 @@ impl Drop for Counted {
 }
 
 impl<C: Future> Guest<C> {
-    /// Serves the connection in this row. Says whether it has to go on in the other.
-    async fn stays(&mut self, in_back: bool, may_move: bool) -> bool {
+    /// Serves the connection in this row. True: it has to go on in the other. False: it has ended.
+    async fn serve_until_it_moves(&mut self, in_back: bool, may_move: bool) -> bool {
         let Self { connection, activity, patience, .. } = self;
         let served = poll_fn(|cx| match connection.as_mut().poll(cx) {
             // A broken connection is the client's affair; nothing here can act on it.

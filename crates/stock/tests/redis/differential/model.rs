@@ -244,7 +244,7 @@ impl<'a> Pair<'a> {
                 other => return Err(format!("{id:?}: {other:?} after every ticket has expired")),
             }
         }
-        same(&"tombstones kept", self.size("ZCARD", "graves").await, 0)?;
+        same(&"tombstones kept", self.size("ZCARD", "tombstones").await, 0)?;
         same(&"ages kept", self.size("ZCARD", "ages").await, counts.reservations)?;
         let mut book = redis::cmd("HGETALL");
         book.arg(format!("seckill:{{{}}}:book", self.sale));

@@ -4,7 +4,7 @@ use contract::events::EventKind;
 use domain::{Epoch, OrderStatus, ReservationId};
 
 use super::bench::{Bench, barrier, fence, id, order};
-use crate::order_store::{CaptureOutcome, LateCommit};
+use crate::order_store::{Backlog, CaptureOutcome, LateCommit};
 
 /// An expired order of buyer a, captured too late under `p1`; its unit is free again.
 async fn late(bench: Bench, total: u32) -> Bench {
@@ -95,4 +95,23 @@ pub(in crate::order_store) async fn a_late_payment_waits_durably_for_its_next_at
     assert_eq!(bench.store.late_work(10).await.unwrap(), []);
     assert_eq!(bench.refunds(1).await.len(), 1);
     bench.assert_sound().await;
+}
+
+pub(in crate::order_store) async fn what_is_still_to_be_done_is_counted(bench: Bench) {
+    let bench = bench.with_sale(9, 1).await;
+    let backlog = async || bench.store.backlog().await.unwrap();
+    assert_eq!(backlog().await, Backlog::default());
+    bench.commit(&[order(1, "a", 1), order(2, "b", 1)]).await;
+    bench.pass(1_500).await;
+    assert_eq!(backlog().await, Backlog { outbox_oldest_ms: 1_500, ..Backlog::default() });
+    bench.pay(1, "p1").await;
+    bench.told().await;
+    assert_eq!(backlog().await, Backlog::default());
+    bench.store.refund_order(id(1)).await.unwrap();
+    bench.pass_deadline().await;
+    assert_eq!(bench.pay(2, "p2").await, CaptureOutcome::Late);
+    bench.told().await;
+    assert_eq!(backlog().await, Backlog { refunds: 1, late_payments: 1, ..Backlog::default() });
+    bench.store.refund_done("p1").await.unwrap();
+    assert_eq!(backlog().await, Backlog { late_payments: 1, ..Backlog::default() });
 }

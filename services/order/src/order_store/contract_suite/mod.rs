@@ -51,6 +51,7 @@ macro_rules! for_store {
             late: a_late_claim_is_answered_once,
             late: a_second_late_capture_is_paid_back_and_leaves_the_units_alone,
             late: a_late_payment_waits_durably_for_its_next_attempt,
+            late: what_is_still_to_be_done_is_counted,
             reading: lists_go_back_in_time_page_by_page,
             reading: allocations_only_rise_and_only_by_newer_versions,
             reading: a_snapshot_is_one_moment_of_the_live_orders,

@@ -4,7 +4,7 @@ use domain::OrderStatus;
 
 use super::bench::{Bench, PRICE, buyer, id, order};
 use crate::order_store::{
-    Capture, CaptureOutcome, PaymentBegun, PaymentFailure, Provenance, Refunded, UnheardFate, rules,
+    Capture, CaptureOutcome, PaymentBegun, PaymentFailure, Provenance, Refunded, UnreportedFate, rules,
 };
 
 fn failure(event: &str, reference: &str, n: u32) -> PaymentFailure {
@@ -159,18 +159,19 @@ pub(in crate::order_store) async fn a_payment_nobody_told_the_end_of_is_asked_ab
     bench.store.cancel(id(1), &buyer("a")).await.unwrap();
     bench.store.cancel(id(2), &buyer("b")).await.unwrap();
     let due = async || {
-        let mut due: Vec<_> = bench.store.unheard(10).await.unwrap();
+        let mut due: Vec<_> = bench.store.unreported(10).await.unwrap();
         due.sort_by(|a, b| a.reference.cmp(&b.reference));
         due.into_iter().map(|u| (u.reference, u.order, u.asks)).collect::<Vec<_>>()
     };
     assert_eq!(due().await, [], "their webhooks may still come");
-    bench.pass_deadline().await;
-    bench.pass(rules::UNHEARD_AFTER_MS).await;
+    bench.pass(rules::UNREPORTED_AFTER_MS).await;
     let mut both = vec![(cancelled.clone(), id(1), 0), (failed.clone(), id(2), 0)];
     both.sort();
+    assert_eq!(due().await, both, "who cancelled does not wait for money until the time to pay is over");
+    bench.pass_deadline().await;
     assert_eq!(due().await, both, "the third can still be asked about by the timeout job");
-    bench.store.decide_unheard(&failed, UnheardFate::Failed).await.unwrap();
-    bench.store.decide_unheard(&cancelled, UnheardFate::AskIn(1_000)).await.unwrap();
+    bench.store.decide_unreported(&failed, UnreportedFate::Failed).await.unwrap();
+    bench.store.decide_unreported(&cancelled, UnreportedFate::AskIn(1_000)).await.unwrap();
     assert_eq!(due().await, []);
     bench.pass(1_000).await;
     assert_eq!(due().await, [(cancelled.clone(), id(1), 1)]);
@@ -179,7 +180,7 @@ pub(in crate::order_store) async fn a_payment_nobody_told_the_end_of_is_asked_ab
     assert_eq!(outcome, CaptureOutcome::Refunded("not_payable"), "nobody's money is kept");
     bench.store.expire(&[id(3)]).await.unwrap();
     let [(third, ..)] = &due().await[..] else { panic!("the third, once it has expired") };
-    bench.store.decide_unheard(third, UnheardFate::GiveUp).await.unwrap();
+    bench.store.decide_unreported(third, UnreportedFate::GiveUp).await.unwrap();
     bench.pass(1_000_000_000).await;
     assert_eq!(due().await, []);
     bench.assert_sound().await;
@@ -193,7 +194,7 @@ pub(in crate::order_store) async fn a_payment_that_was_asked_about_is_replaced_o
     let PaymentBegun::Started(first) = begin().await else { panic!("nothing was under way") };
     assert_eq!(begin().await, PaymentBegun::UnderWay(first.clone()));
     let failed = async || {
-        let decided = bench.store.decide_unheard(&first.reference, UnheardFate::Failed).await;
+        let decided = bench.store.decide_unreported(&first.reference, UnreportedFate::Failed).await;
         decided.unwrap();
     };
     failed().await;

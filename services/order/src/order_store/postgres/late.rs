@@ -161,7 +161,8 @@ impl Write for DeferLate {
     }
 }
 
-/// What it says of the attempts names its index, `payments_late`.
+/// That the attempts are 0 or more is always so: it repeats the predicate of the partial index `payments_late`, which only
+/// then may be used (migration 0005).
 pub(super) const DUE: &str = "select reference, order_id, late_attempts,
          (select seckill_now()) - late_since as waiting_ms
      from payments

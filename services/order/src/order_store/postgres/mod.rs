@@ -18,7 +18,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod transitions;
-mod unheard;
+mod unreported;
 mod work;
 
 use std::collections::BTreeSet;
@@ -39,9 +39,9 @@ use uuid::Uuid;
 use self::errors::Fault;
 use self::ledger_tx::LedgerTx;
 use super::{
-    AllocationRecord, BatchOutcome, Cancelled, Capture, CaptureOutcome, LateCommit, LateWork, OrderHistory,
-    OrderRecord, OrderStore, OutboxRow, Overdue, PaymentBegun, PaymentFailure, RefundWork, Refunded,
-    SnapshotLines, StoreError, Unheard, UnheardFate,
+    AllocationRecord, Backlog, BatchOutcome, Cancelled, Capture, CaptureOutcome, LateCommit, LateWork,
+    OrderHistory, OrderRecord, OrderStore, OutboxRow, OverduePayment, PaymentBegun, PaymentFailure,
+    RefundWork, Refunded, SnapshotLines, StoreError, UnreportedFate, UnreportedPayment,
 };
 
 /// How often a transaction that lost to a concurrent one is tried.
@@ -201,20 +201,24 @@ impl OrderStore for PostgresStore {
         self.write(transitions::Refund(id)).await
     }
 
-    async fn overdue(&self, limit: u32) -> Result<Vec<Overdue>, StoreError> {
+    async fn overdue(&self, limit: u32) -> Result<Vec<OrderId>, StoreError> {
         self.read(move |conn| Box::pin(reads::overdue(conn, limit))).await
+    }
+
+    async fn overdue_payments(&self, limit: u32) -> Result<Vec<OverduePayment>, StoreError> {
+        self.read(move |conn| Box::pin(reads::overdue_payments(conn, limit))).await
     }
 
     async fn expire(&self, ids: &[OrderId]) -> Result<u64, StoreError> {
         self.write(transitions::Expire(ids.to_vec())).await
     }
 
-    async fn unheard(&self, limit: u32) -> Result<Vec<Unheard>, StoreError> {
-        self.read(move |conn| Box::pin(unheard::due(conn, limit))).await
+    async fn unreported(&self, limit: u32) -> Result<Vec<UnreportedPayment>, StoreError> {
+        self.read(move |conn| Box::pin(unreported::due(conn, limit))).await
     }
 
-    async fn decide_unheard(&self, reference: &str, fate: UnheardFate) -> Result<(), StoreError> {
-        self.write(unheard::Decide { reference: reference.into(), fate }).await
+    async fn decide_unreported(&self, reference: &str, fate: UnreportedFate) -> Result<(), StoreError> {
+        self.write(unreported::Decide { reference: reference.into(), fate }).await
     }
 
     async fn late_work(&self, limit: u32) -> Result<Vec<LateWork>, StoreError> {
@@ -255,8 +259,17 @@ impl OrderStore for PostgresStore {
         self.read(move |conn| Box::pin(work::told(conn, seqs))).await
     }
 
+    async fn outbox_let_go(&self, seqs: &[i64]) -> Result<(), StoreError> {
+        let (holder, seqs) = (self.holder, seqs.to_vec());
+        self.read(move |conn| Box::pin(work::let_go(conn, holder, seqs))).await
+    }
+
     async fn outbox_grew(&self) {
         self.grew.notified().await;
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.read(|conn| Box::pin(work::backlog(conn))).await
     }
 
     async fn audit(&self) -> Result<Vec<Finding>, StoreError> {
@@ -267,8 +280,12 @@ impl OrderStore for PostgresStore {
     async fn ping(&self) -> Result<(), StoreError> {
         self.read(|conn| {
             Box::pin(async move {
-                sqlx::query("select 1").execute(conn).await?;
-                Ok(())
+                let reads_only =
+                    "select pg_is_in_recovery() or current_setting('transaction_read_only')::boolean";
+                match sqlx::query_scalar(reads_only).fetch_one(conn).await? {
+                    true => Err(StoreError::Unavailable("the server only reads".into())),
+                    false => Ok(()),
+                }
             })
         })
         .await

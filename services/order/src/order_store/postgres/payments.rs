@@ -59,7 +59,7 @@ async fn start(tx: &mut LedgerTx<'_>, reference: &str, order: &OrderRecord) -> R
     .bind(rows::key(order.id))
     .bind(order.amount.cents)
     .bind(order.amount.currency.as_str())
-    .bind(order.pay_by.plus(rules::UNHEARD_AFTER_MS).0)
+    .bind(order.pay_by.plus(rules::UNREPORTED_AFTER_MS).0)
     .execute(tx.conn())
     .await?;
     Ok(())

@@ -8,7 +8,7 @@ use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
 
 use super::rows::{self, order_columns};
-use crate::order_store::{OrderHistory, OrderRecord, Overdue, StoreError};
+use crate::order_store::{OrderHistory, OrderRecord, OverduePayment, StoreError};
 
 /// One order.
 pub(super) async fn order(conn: &mut PgConnection, id: OrderId) -> Result<Option<OrderRecord>, StoreError> {
@@ -114,21 +114,33 @@ pub(super) async fn history(
     }))
 }
 
-/// The unpaid orders whose time is over. What it says of the amount names its index, `orders_due`.
+/// The unpaid orders whose time is over and that a payment is under way for, or, with false for `$2`, that none is under
+/// way for. Its index is `orders_due`, by an
+/// always true predicate on the amount: see `payments_late` in [`super::late`].
 ///
 /// Each order's payment is looked up by itself: joined, the planner may read all payments instead, once for every order.
 pub(super) const OVERDUE: &str = "select id, (select seckill_now()) - pay_by as overdue_ms,
          (select reference from payments p where p.order_id = o.id and p.status = 'started') as reference
      from orders o
      where status = 'pending_payment' and pay_by <= (select seckill_now()) and amount_cents >= 0
+       and ((select reference from payments p where p.order_id = o.id and p.status = 'started') is not null) = $2
      order by pay_by limit $1";
 
-/// Unpaid orders whose time is over, the longest overdue first.
-pub(super) async fn overdue(conn: &mut PgConnection, limit: u32) -> Result<Vec<Overdue>, StoreError> {
-    let found = sqlx::query(OVERDUE).bind(i64::from(limit)).fetch_all(conn).await?;
+/// Unpaid orders whose time is over and that no payment is under way for, the longest overdue first.
+pub(super) async fn overdue(conn: &mut PgConnection, limit: u32) -> Result<Vec<OrderId>, StoreError> {
+    let found = sqlx::query(OVERDUE).bind(i64::from(limit)).bind(false).fetch_all(conn).await?;
+    found.iter().map(|row| rows::order_id(row, "id")).collect()
+}
+
+/// The other ones, each with the payment that is under way.
+pub(super) async fn overdue_payments(
+    conn: &mut PgConnection,
+    limit: u32,
+) -> Result<Vec<OverduePayment>, StoreError> {
+    let found = sqlx::query(OVERDUE).bind(i64::from(limit)).bind(true).fetch_all(conn).await?;
     let overdue = |row: &PgRow| {
-        Ok(Overdue {
-            id: rows::order_id(row, "id")?,
+        Ok(OverduePayment {
+            order: rows::order_id(row, "id")?,
             overdue_ms: row.try_get("overdue_ms")?,
             reference: row.try_get("reference")?,
         })

@@ -10,6 +10,7 @@ use super::errors::Fault;
 use super::ledger_tx::LedgerTx;
 use super::rows::{self, order_columns};
 use super::{Write, payments, reads};
+use crate::order_store::rules;
 use crate::order_store::{Cancelled, OrderRecord, Refunded};
 
 pub(super) struct Cancel {
@@ -37,6 +38,7 @@ impl Write for Cancel {
         .await?;
         if let Some(row) = won {
             let order = rows::order(&row)?;
+            soon_asked_about(tx, order.id).await?;
             tx.moved(&order, Some(OrderStatus::PendingPayment), OrderStatus::Cancelled);
             tx.tell(EventKind::OrderCancelled, &order);
             return Ok(Cancelled::Done(order));
@@ -46,6 +48,20 @@ impl Write for Cancel {
             _ => Ok(Cancelled::NotFound),
         }
     }
+}
+
+/// The provider is asked soon about a payment of this order that is under way: its money, if there is any, goes back, and
+/// need not wait for the end of the time to pay.
+async fn soon_asked_about(tx: &mut LedgerTx<'_>, id: OrderId) -> Result<(), Fault> {
+    sqlx::query(
+        "update payments set ask_at = least(ask_at, seckill_now() + $2)
+         where order_id = $1 and status = 'started' and created_at > 0",
+    )
+    .bind(rows::key(id))
+    .bind(rules::UNREPORTED_AFTER_MS)
+    .execute(tx.conn())
+    .await?;
+    Ok(())
 }
 
 pub(super) struct Expire(pub(super) Vec<OrderId>);

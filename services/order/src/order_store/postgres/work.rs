@@ -12,7 +12,7 @@ use super::errors::Fault;
 use super::ledger_tx::LedgerTx;
 use super::{Write, reads, rows};
 use crate::order_store::errors::corrupt;
-use crate::order_store::{OrderRecord, OutboxRow, RefundWork, StoreError};
+use crate::order_store::{Backlog, OrderRecord, OutboxRow, RefundWork, StoreError};
 
 /// How long whoever committed an event has it to tell, in milliseconds. Then another replica may take it:
 /// an event is told late by so much when its replica died, and twice when it was only slow.
@@ -101,7 +101,20 @@ pub(super) async fn told(conn: &mut PgConnection, seqs: Vec<i64>) -> Result<(), 
     Ok(())
 }
 
-/// What it says of the attempts names its index, `refunds_requested`.
+/// Ends the leases that `holder` has on these events.
+pub(super) async fn let_go(conn: &mut PgConnection, holder: Uuid, seqs: Vec<i64>) -> Result<(), StoreError> {
+    use sqlx::Connection;
+    let mut tx = conn.begin_with("begin; set local synchronous_commit = off").await?;
+    sqlx::query("update outbox set held_until = 0 where seq = any($1) and holder = $2")
+        .bind(seqs)
+        .bind(holder)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// That the attempts are 0 or more is always so: see `payments_late` in [`super::late`]. The index is `refunds_requested`.
 pub(super) const REFUNDS: &str =
     "select r.reference, coalesce(p.charge, r.reference) as charge, r.amount_cents,
          r.currency, r.attempts
@@ -122,6 +135,22 @@ pub(super) async fn refunds(conn: &mut PgConnection, limit: u32) -> Result<Vec<R
         })
     };
     found.iter().map(work).collect()
+}
+
+/// The indexes are `refunds_requested` and `payments_late`, by the same always true predicates.
+pub(super) const BACKLOG: &str = "select
+         greatest(0, least(2147483647, coalesce((select seckill_now() - min(at) from outbox), 0))) as outbox_oldest_ms,
+         (select count(*) from refunds where status = 'requested' and attempts >= 0) as refunds,
+         (select count(*) from payments where outcome = 'late' and late_attempts >= 0) as late_payments";
+
+/// What is still to be done, counted.
+pub(super) async fn backlog(conn: &mut PgConnection) -> Result<Backlog, StoreError> {
+    let row = sqlx::query(BACKLOG).fetch_one(conn).await?;
+    Ok(Backlog {
+        outbox_oldest_ms: rows::number(&row, "outbox_oldest_ms")?,
+        refunds: rows::number(&row, "refunds")?,
+        late_payments: rows::number(&row, "late_payments")?,
+    })
 }
 
 pub(super) struct RefundDone(pub(super) String);

@@ -13,7 +13,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod transitions;
-mod unheard;
+mod unreported;
 mod work;
 mod writer;
 
@@ -32,9 +32,9 @@ use tokio::sync::Notify;
 
 use self::writer::Writer;
 use super::{
-    AllocationRecord, BatchOutcome, Cancelled, Capture, CaptureOutcome, LateCommit, LateWork, OrderHistory,
-    OrderRecord, OrderStore, OutboxRow, Overdue, PaymentBegun, PaymentFailure, RefundWork, Refunded,
-    SnapshotLines, StoreError, Unheard, UnheardFate,
+    AllocationRecord, Backlog, BatchOutcome, Cancelled, Capture, CaptureOutcome, LateCommit, LateWork,
+    OrderHistory, OrderRecord, OrderStore, OutboxRow, OverduePayment, PaymentBegun, PaymentFailure,
+    RefundWork, Refunded, SnapshotLines, StoreError, UnreportedFate, UnreportedPayment,
 };
 
 /// Connections that read at most.
@@ -190,20 +190,24 @@ impl OrderStore for SqliteStore {
         self.writer.run(transitions::Refund(id)).await
     }
 
-    async fn overdue(&self, limit: u32) -> Result<Vec<Overdue>, StoreError> {
+    async fn overdue(&self, limit: u32) -> Result<Vec<OrderId>, StoreError> {
         reads::overdue(&mut *self.readers.acquire().await?, self.now(), limit).await
+    }
+
+    async fn overdue_payments(&self, limit: u32) -> Result<Vec<OverduePayment>, StoreError> {
+        reads::overdue_payments(&mut *self.readers.acquire().await?, self.now(), limit).await
     }
 
     async fn expire(&self, ids: &[OrderId]) -> Result<u64, StoreError> {
         self.writer.run(transitions::Expire(ids.to_vec())).await
     }
 
-    async fn unheard(&self, limit: u32) -> Result<Vec<Unheard>, StoreError> {
-        unheard::due(&mut *self.readers.acquire().await?, self.now(), limit).await
+    async fn unreported(&self, limit: u32) -> Result<Vec<UnreportedPayment>, StoreError> {
+        unreported::due(&mut *self.readers.acquire().await?, self.now(), limit).await
     }
 
-    async fn decide_unheard(&self, reference: &str, fate: UnheardFate) -> Result<(), StoreError> {
-        self.writer.run(unheard::Decide { reference: reference.into(), fate }).await
+    async fn decide_unreported(&self, reference: &str, fate: UnreportedFate) -> Result<(), StoreError> {
+        self.writer.run(unreported::Decide { reference: reference.into(), fate }).await
     }
 
     async fn late_work(&self, limit: u32) -> Result<Vec<LateWork>, StoreError> {
@@ -242,8 +246,17 @@ impl OrderStore for SqliteStore {
         self.writer.run(work::Told(seqs.to_vec())).await
     }
 
+    /// There is no other: the file has one process.
+    async fn outbox_let_go(&self, _seqs: &[i64]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn outbox_grew(&self) {
         self.grew.notified().await;
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        work::backlog(&mut *self.readers.acquire().await?, self.now()).await
     }
 
     async fn audit(&self) -> Result<Vec<Finding>, StoreError> {

@@ -55,7 +55,7 @@ async fn start(tx: &mut LedgerTx, reference: &str, order: &OrderRecord) -> Resul
     .bind(order.amount.cents)
     .bind(order.amount.currency.as_str())
     .bind(now.0)
-    .bind(order.pay_by.plus(rules::UNHEARD_AFTER_MS).0)
+    .bind(order.pay_by.plus(rules::UNREPORTED_AFTER_MS).0)
     .execute(tx.conn())
     .await?;
     Ok(())

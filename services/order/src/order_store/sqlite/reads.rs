@@ -7,7 +7,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use super::rows;
-use crate::order_store::{OrderHistory, OrderRecord, Overdue, StoreError};
+use crate::order_store::{OrderHistory, OrderRecord, OverduePayment, StoreError};
 
 /// One order.
 pub(super) async fn order(
@@ -95,15 +95,34 @@ pub(super) async fn history(
     }))
 }
 
-/// Unpaid orders whose time is over at `now`, the longest overdue first.
+/// Unpaid orders whose time is over at `now` and that no payment is under way for, the longest overdue first.
 pub(super) async fn overdue(
     conn: &mut SqliteConnection,
     now: i64,
     limit: u32,
-) -> Result<Vec<Overdue>, StoreError> {
+) -> Result<Vec<OrderId>, StoreError> {
+    let found = sqlx::query(
+        "select o.id from orders o
+         where o.status = 'pending_payment' and o.pay_by <= ?1
+           and not exists (select 1 from payments p where p.order_id = o.id and p.status = 'started')
+         order by o.pay_by limit ?2",
+    )
+    .bind(now)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    found.iter().map(|row| rows::order_id(row, "id")).collect()
+}
+
+/// The other ones, each with the payment that is under way.
+pub(super) async fn overdue_payments(
+    conn: &mut SqliteConnection,
+    now: i64,
+    limit: u32,
+) -> Result<Vec<OverduePayment>, StoreError> {
     let found = sqlx::query(
         "select o.id, o.pay_by, p.reference from orders o
-         left join payments p on p.order_id = o.id and p.status = 'started'
+         join payments p on p.order_id = o.id and p.status = 'started'
          where o.status = 'pending_payment' and o.pay_by <= ?1
          order by o.pay_by limit ?2",
     )
@@ -112,8 +131,8 @@ pub(super) async fn overdue(
     .fetch_all(conn)
     .await?;
     let overdue = |row: &sqlx::sqlite::SqliteRow| {
-        Ok(Overdue {
-            id: rows::order_id(row, "id")?,
+        Ok(OverduePayment {
+            order: rows::order_id(row, "id")?,
             overdue_ms: now - row.try_get::<i64, _>("pay_by")?,
             reference: row.try_get("reference")?,
         })

@@ -6,6 +6,7 @@ use contract::events::EventKind;
 use domain::{BuyerId, OrderId, OrderStatus};
 
 use super::{ledger_tx::LedgerTx, payments, reads, rows, writer::Write};
+use crate::order_store::rules;
 use crate::order_store::{Cancelled, OrderRecord, Refunded, StoreError};
 
 pub(super) struct Cancel {
@@ -34,6 +35,7 @@ impl Write for Cancel {
         .await?;
         if let Some(row) = won {
             let order = rows::order(&row)?;
+            soon_asked_about(tx, order.id).await?;
             tx.moved(&order, Some(OrderStatus::PendingPayment), OrderStatus::Cancelled).await?;
             tx.tell(EventKind::OrderCancelled, &order).await?;
             return Ok(Cancelled::Done(order));
@@ -43,6 +45,20 @@ impl Write for Cancel {
             _ => Ok(Cancelled::NotFound),
         }
     }
+}
+
+/// The provider is asked soon about a payment of this order that is under way: its money, if there is any, goes back, and
+/// need not wait for the end of the time to pay.
+async fn soon_asked_about(tx: &mut LedgerTx, id: OrderId) -> Result<(), StoreError> {
+    let soon = tx.now.plus(rules::UNREPORTED_AFTER_MS).0;
+    sqlx::query(
+        "update payments set ask_at = min(coalesce(ask_at, ?2), ?2) where order_id = ?1 and status = 'started'",
+    )
+    .bind(rows::key(id))
+    .bind(soon)
+    .execute(tx.conn())
+    .await?;
+    Ok(())
 }
 
 pub(super) struct Expire(pub(super) Vec<OrderId>);

@@ -8,7 +8,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::{ledger_tx::LedgerTx, rows, writer::Write};
 use crate::order_store::errors::corrupt;
-use crate::order_store::{OutboxRow, RefundWork, StoreError};
+use crate::order_store::{Backlog, OutboxRow, RefundWork, StoreError};
 
 /// The oldest outbox rows.
 pub(super) async fn outbox(conn: &mut SqliteConnection, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
@@ -112,4 +112,22 @@ impl Write for DeferRefund {
         .await?;
         Ok(())
     }
+}
+
+/// What is still to be done at `now`, counted.
+pub(super) async fn backlog(conn: &mut SqliteConnection, now: i64) -> Result<Backlog, StoreError> {
+    let row = sqlx::query(
+        "select
+             max(0, min(2147483647, coalesce(?1 - (select min(at) from outbox), 0))) as outbox_oldest_ms,
+             (select count(*) from refunds where status = 'requested') as refunds,
+             (select count(*) from payments where outcome = 'late') as late_payments",
+    )
+    .bind(now)
+    .fetch_one(conn)
+    .await?;
+    Ok(Backlog {
+        outbox_oldest_ms: rows::number(&row, "outbox_oldest_ms")?,
+        refunds: rows::number(&row, "refunds")?,
+        late_payments: rows::number(&row, "late_payments")?,
+    })
 }

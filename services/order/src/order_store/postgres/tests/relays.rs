@@ -1,14 +1,22 @@
 //! Two relays on one outbox: everything is told, and nothing by both.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use domain::UnixMillis;
+use messaging::embedded::{EmbeddedBroker, EmbeddedOptions};
+use service_kit::SystemClock;
 use sqlx::{Connection, Executor};
+use tokio::time::{Duration, Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::super::super::contract_suite::{START, order};
 use super::super::work::LEASE_MS;
 use super::{Bench, PostgresStore, fresh_pair};
 use crate::order_store::{OrderStore, OutboxRow};
+
+/// How long an event may take to pass from one replica to another.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// `n` events, told to nobody yet, committed by the first of two replicas.
 async fn events(n: u32) -> (Bench, PostgresStore) {
@@ -64,6 +72,26 @@ async fn a_replica_that_is_still_telling_keeps_its_events() {
         assert_eq!(bench.store.outbox(9).await.unwrap().len(), 1, "held anew");
         assert_eq!(other.outbox(9).await.unwrap(), []);
     }
+}
+
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test runs it"]
+async fn a_replica_that_the_broker_does_not_hear_leaves_its_events_to_the_others() {
+    let (bench, other) = events(1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (file, options) = (folder.path().join("queue.db"), EmbeddedOptions::default());
+    let broker = EmbeddedBroker::open(&file, options, Arc::new(SystemClock)).await.unwrap();
+    broker.close().await.unwrap();
+    let stop = CancellationToken::new();
+    let relay = tokio::spawn(crate::relay::run(bench.store.clone(), broker, stop.clone()));
+    let patience_ends = Instant::now() + PATIENCE;
+    while other.outbox(9).await.unwrap().is_empty() {
+        // The database's time stands still, so no lease ends by itself.
+        assert!(Instant::now() < patience_ends, "the other replica does not get it");
+        sleep(Duration::from_millis(1)).await;
+    }
+    stop.cancel();
+    relay.await.unwrap();
 }
 
 /// Sequences are drawn before commits: an event may appear below others that were told long ago.

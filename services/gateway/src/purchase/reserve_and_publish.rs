@@ -1,4 +1,5 @@
-//! Reserve, publish, accept: the part of a purchase that changes the world.
+//! Reserves the units, publishes the order, and decides between 202 and 503: the part of a purchase that changes
+//! something.
 
 use contract::Code;
 use contract::lane::{LaneMessage, OrderMessage};
@@ -47,7 +48,7 @@ impl<'a> Purchase<'a> {
         Self { gateway, sale, claims, quantity }
     }
 
-    pub(super) async fn commit(&self) -> Answer {
+    pub(super) async fn reserve_and_publish(&self) -> Answer {
         use ReserveOutcome::{AlreadyReserved, Overdue, Released, Settled};
         let started = Instant::now();
         let mut place = Place { purchase: self, confirmed: false, has_none: false };

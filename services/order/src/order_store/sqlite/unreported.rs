@@ -5,14 +5,14 @@ use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::{ledger_tx::LedgerTx, rows, writer::Write};
-use crate::order_store::{StoreError, Unheard, UnheardFate};
+use crate::order_store::{StoreError, UnreportedFate, UnreportedPayment};
 
 /// Those that are to be asked about at `now`, the longest due first.
 pub(super) async fn due(
     conn: &mut SqliteConnection,
     now: i64,
     limit: u32,
-) -> Result<Vec<Unheard>, StoreError> {
+) -> Result<Vec<UnreportedPayment>, StoreError> {
     let found = sqlx::query(
         "select p.reference, p.order_id, p.asks from payments p join orders o on o.id = p.order_id
          where p.status = 'started' and p.ask_at <= ?1 and o.status <> 'pending_payment'
@@ -22,19 +22,19 @@ pub(super) async fn due(
     .bind(limit)
     .fetch_all(conn)
     .await?;
-    let unheard = |row: &SqliteRow| {
-        Ok(Unheard {
+    let unreported = |row: &SqliteRow| {
+        Ok(UnreportedPayment {
             reference: row.try_get("reference")?,
             order: rows::order_id(row, "order_id")?,
             asks: rows::number(row, "asks")?,
         })
     };
-    found.iter().map(unheard).collect()
+    found.iter().map(unreported).collect()
 }
 
 pub(super) struct Decide {
     pub(super) reference: String,
-    pub(super) fate: UnheardFate,
+    pub(super) fate: UnreportedFate,
 }
 
 #[async_trait]
@@ -44,9 +44,9 @@ impl Write for Decide {
     async fn run(&self, tx: &mut LedgerTx) -> Result<(), StoreError> {
         let now = tx.now;
         let (status, ask_at) = match self.fate {
-            UnheardFate::Failed => ("failed", None),
-            UnheardFate::AskIn(delay_ms) => ("started", Some(now.plus(delay_ms).0)),
-            UnheardFate::GiveUp => ("started", None),
+            UnreportedFate::Failed => ("failed", None),
+            UnreportedFate::AskIn(delay_ms) => ("started", Some(now.plus(delay_ms).0)),
+            UnreportedFate::GiveUp => ("started", None),
         };
         sqlx::query(
             "update payments set status = ?2, ask_at = ?3, asks = asks + 1

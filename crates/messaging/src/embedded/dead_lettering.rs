@@ -3,40 +3,40 @@
 use std::sync::Arc;
 
 use super::group::Done;
-use super::queue::{Message, Overflow, Queue};
+use super::queue::{Message, Queue};
 use super::writer::Writer;
 use crate::QueueError;
-use crate::topology::Cause;
+use crate::topology::{Cause, Overflow};
 
-/// Messages buried in one transaction.
-const BURIAL_MESSAGES_MAX: usize = 1_000;
+/// Messages dead-lettered in one transaction.
+const DEAD_LETTERED_AT_ONCE_MAX: usize = 1_000;
 
 impl Writer {
-    /// Buries delivered messages that their consumers rejected, and answers them.
+    /// Dead-letters delivered messages that their consumers rejected, and answers them.
     pub(super) async fn reject(&mut self, rejects: Vec<(i64, Done)>) {
         if rejects.is_empty() {
             return;
         }
         let rows: Vec<(i64, Cause)> = rejects.iter().map(|(row, _)| (*row, Cause::Rejected)).collect();
-        let buried = self.bury(&rows).await;
+        let dead_lettered = self.dead_letter(&rows).await;
         for (_, done) in rejects {
-            let _ = done.send(buried.clone());
+            let _ = done.send(dead_lettered.clone());
         }
     }
 
-    /// Buries what of a queue may not be delivered any more: its returned messages wherever they are,
+    /// Dead-letters what of a queue may not be delivered any more: its returned messages wherever they are,
     /// the others from the head on.
     pub(super) async fn sweep(&mut self, place: usize) -> Result<(), QueueError> {
         let queue = Arc::clone(&self.shared.queues[place]);
-        // Consumers take nothing meanwhile: what is buried here must not be on its way to one.
+        // Consumers take nothing meanwhile: what goes to the dead letters here must not be on its way to one.
         let turn = queue.turn.lock().await;
         loop {
-            let condemned = queue.condemned(self.shared.clock.now(), BURIAL_MESSAGES_MAX);
+            let condemned = queue.condemned(self.shared.clock.now(), DEAD_LETTERED_AT_ONCE_MAX);
             if !condemned.is_empty() {
                 let rows: Vec<(i64, Cause)> =
                     condemned.iter().map(|(seq, cause)| (queue.row(*seq), *cause)).collect();
-                self.bury(&rows).await?;
-                queue.buried(&condemned);
+                self.dead_letter(&rows).await?;
+                queue.dead_lettered(&condemned);
             } else if !self.load_head(&queue).await? {
                 break;
             }
@@ -53,11 +53,11 @@ impl Writer {
         Ok(true)
     }
 
-    async fn bury(&mut self, rows: &[(i64, Cause)]) -> Result<(), QueueError> {
+    async fn dead_letter(&mut self, rows: &[(i64, Cause)]) -> Result<(), QueueError> {
         self.ready().await?;
         let now = self.shared.clock.now();
-        let buried = self.store.bury(rows, now, self.options.limits.dead_letters_max).await;
-        self.outcome(buried).await?;
+        let dead_lettered = self.store.dead_letter(rows, now, self.options.limits.dead_letters_max).await;
+        self.outcome(dead_lettered).await?;
         self.count_letters().await
     }
 

@@ -74,7 +74,7 @@ pub(super) enum Look {
     Closed,
     /// These are the consumer's now.
     Taken(Vec<Message>),
-    /// The head may not be delivered any more: dead_letter it first.
+    /// The head may not be delivered any more: it goes to the dead letters first.
     Condemned,
     /// These came back and are next; their bodies are in the database.
     Reread(Vec<i64>),
@@ -296,7 +296,7 @@ impl Queue {
         (state.ahead.is_empty() && state.loaded < state.last).then_some((state.loaded, state.last))
     }
 
-    /// Ready messages were dead_lettered. The caller holds `turn`.
+    /// Ready messages went to the dead letters. The caller holds `turn`.
     pub(super) fn dead_lettered(&self, seqs: &[(i64, Cause)]) {
         let mut state = self.state.lock();
         for (seq, _) in seqs {

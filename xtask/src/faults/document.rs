@@ -57,14 +57,14 @@ fn in_a_field(broken: &str) -> String {
     line.strip_prefix(BROKEN).unwrap_or(line).replace(',', ";").replace('"', "'")
 }
 
-/// What these runs showed, in a line: those that are judged as all are now, and the older ones.
+/// What these runs showed, in a line: those that are judged as all are now, or, where there is none, the older ones.
 pub(super) fn measured(runs: &[Counted]) -> String {
     let (older, newer): (Vec<_>, Vec<_>) = runs.iter().partition(|run| run.is_older);
     match (newer.is_empty(), older.is_empty()) {
         (true, true) => NOT_YET.into(),
         (false, true) => together(&newer),
         (true, false) => format!("older runs: {}", together(&older)),
-        (false, false) => format!("{}. Older runs: {}", together(&newer), together(&older)),
+        (false, false) => format!("{}; besides, {} older runs", together(&newer), older.len()),
     }
 }
 
@@ -116,7 +116,10 @@ fn with_row(text: &str, fault: &Fault, measured: &str) -> String {
     let mut lines: Vec<&str> = text.lines().collect();
     match lines.iter().position(|line| line.starts_with(&head)) {
         Some(at) => lines[at] = &row,
-        None => lines.push(&row),
+        None => {
+            let end = lines.iter().rposition(|line| line.starts_with('|')).map_or(lines.len(), |last| last + 1);
+            lines.insert(end, &row);
+        }
     }
     lines.join("\n") + "\n"
 }
@@ -143,6 +146,8 @@ mod tests {
         let first = with_row("# Faults\n", fault, NOT_YET);
         assert!(first.ends_with(&format!("{} | {NOT_YET} |\n", fault.expected)));
         assert_eq!(with_row(&first, fault, "20 counted runs").lines().count(), 2);
+        let told_more = with_row("| fault |\n|---|\n\nMore.\n", fault, NOT_YET);
+        assert!(told_more.ends_with(&format!("| {NOT_YET} |\n\nMore.\n")), "behind the last row: {told_more}");
         let run = "256,7,100,0,0,0,0,0,0,0,0,0";
         let records = format!("fault\n{0},1,{run}\nother,2,{run}\n{0},3,{run}\n", fault.name);
         let told = measured(&on_record(&records, fault));
@@ -151,7 +156,7 @@ mod tests {
         let records = format!("{records}{},4,{}\n", fault.name, now.record());
         let told = measured(&on_record(&records, fault));
         assert!(told.starts_with("1 counted run, no promise broken; 0 orders"), "{told}");
-        assert!(told.contains(". Older runs: 2 counted runs, no promise broken; 14 orders"), "{told}");
+        assert!(told.ends_with("; besides, 2 older runs"), "{told}");
     }
 
     #[test]

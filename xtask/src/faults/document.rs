@@ -117,7 +117,8 @@ fn with_row(text: &str, fault: &Fault, measured: &str) -> String {
     match lines.iter().position(|line| line.starts_with(&head)) {
         Some(at) => lines[at] = &row,
         None => {
-            let end = lines.iter().rposition(|line| line.starts_with('|')).map_or(lines.len(), |last| last + 1);
+            let end =
+                lines.iter().rposition(|line| line.starts_with('|')).map_or(lines.len(), |last| last + 1);
             lines.insert(end, &row);
         }
     }
@@ -147,7 +148,10 @@ mod tests {
         assert!(first.ends_with(&format!("{} | {NOT_YET} |\n", fault.expected)));
         assert_eq!(with_row(&first, fault, "20 counted runs").lines().count(), 2);
         let told_more = with_row("| fault |\n|---|\n\nMore.\n", fault, NOT_YET);
-        assert!(told_more.ends_with(&format!("| {NOT_YET} |\n\nMore.\n")), "behind the last row: {told_more}");
+        assert!(
+            told_more.ends_with(&format!("| {NOT_YET} |\n\nMore.\n")),
+            "behind the last row: {told_more}"
+        );
         let run = "256,7,100,0,0,0,0,0,0,0,0,0";
         let records = format!("fault\n{0},1,{run}\nother,2,{run}\n{0},3,{run}\n", fault.name);
         let told = measured(&on_record(&records, fault));

@@ -63,6 +63,23 @@ async fn what_a_dead_replica_left_is_told_by_the_others_once() {
     assert_eq!(bench.store.outbox(9).await.unwrap(), [], "marked after it was told");
 }
 
+/// Another relay stands still in the middle of taking an event, as long as a test likes.
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test runs it"]
+async fn a_relay_takes_what_no_other_is_taking_and_waits_for_none() {
+    let (bench, other) = events(9).await;
+    bench.pass(LEASE_MS).await;
+    let mut third = bench.connect().await;
+    let mut taking = third.begin().await.unwrap();
+    let held: i64 = sqlx::query_scalar("select seq from outbox order by seq limit 1 for update")
+        .fetch_one(&mut *taking)
+        .await
+        .unwrap();
+    let taken = seqs(&other.outbox(9).await.unwrap());
+    assert!(taken.len() == 8 && !taken.contains(&held), "{taken:?} without {held}");
+    taking.rollback().await.unwrap();
+}
+
 #[tokio::test]
 #[ignore = "needs Postgres: cargo xtask test runs it"]
 async fn a_replica_that_is_still_telling_keeps_its_events() {

@@ -181,6 +181,25 @@ fn every_guard_has_a_patch_of_one_line_and_every_patch_a_guard() {
     }
 }
 
+/// Decisions end with the guards that hold them: a guard that was renamed would be looked for in vain.
+#[test]
+fn every_guard_that_a_decision_names_is_there() {
+    let index: toml::Table = read(root().join("xtask/guards/guards.toml")).parse().unwrap();
+    let guards = index["guard"].as_array().unwrap().iter().map(|guard| guard["name"].as_str().unwrap());
+    let guards: BTreeSet<&str> = guards.collect();
+    let mut named = 0;
+    for file in files_below(&["docs/decisions"], ".md") {
+        let text = read(&file);
+        let Some((_, list)) = text.split_once("\nGuards: ") else { continue };
+        let list = list.split_once('.').map_or(list, |(list, _)| list);
+        for name in list.split('`').skip(1).step_by(2) {
+            assert!(guards.contains(name), "{} names {name}", file.display());
+            named += 1;
+        }
+    }
+    assert!(named > 0, "no decision names a guard: the lists look different now");
+}
+
 /// The first line with an item of a list that does not begin there: a task, or the number after that of the item which
 /// the line is part of. What reflows a text glues them together, and then they are shown as one.
 fn glued_item(text: &str) -> Option<&str> {

@@ -308,6 +308,12 @@ mod tests {
     }
 
     #[test]
+    fn the_first_round_is_a_whole_one_and_every_eighth_from_it() {
+        let whole = (1..=20).filter(|n| Memory { rounds: *n, ..Memory::default() }.is_whole_round());
+        assert_eq!(whole.collect::<Vec<_>>(), [1, 9, 17]);
+    }
+
+    #[test]
     fn a_fence_is_remembered_as_long_as_its_reservation_waits() {
         let (mut fences, began) = (Fences::default(), Instant::now());
         let at = |seconds| began + Duration::from_secs(seconds);

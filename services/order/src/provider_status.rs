@@ -21,21 +21,37 @@ pub(crate) enum Answer {
     Failed,
 }
 
-/// What the provider says of a payment that was started for `order`; `None` if it does not answer in time.
-pub(crate) async fn ask(provider: &dyn PaymentProvider, reference: &str, order: OrderId) -> Option<Answer> {
+/// Why the provider does not say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NoAnswer {
+    /// It refused, or could not be reached.
+    Error,
+    /// Nothing came in time.
+    Silence,
+}
+
+/// What the provider says of a payment that was started for `order`.
+///
+/// # Errors
+/// When it does not say, within 2 s at most.
+pub(crate) async fn ask(
+    provider: &dyn PaymentProvider,
+    reference: &str,
+    order: OrderId,
+) -> Result<Answer, NoAnswer> {
     let bound = Duration::from_millis(ANSWER_WAIT_MS_MAX);
     match tokio::time::timeout(bound, provider.status(reference)).await {
-        Ok(Ok(ChargeStatus::Open)) => Some(Answer::Open),
-        Ok(Ok(ChargeStatus::Failed)) => Some(Answer::Failed),
+        Ok(Ok(ChargeStatus::Open)) => Ok(Answer::Open),
+        Ok(Ok(ChargeStatus::Failed)) => Ok(Answer::Failed),
         Ok(Ok(ChargeStatus::Captured { amount_cents, currency })) => {
             let (provenance, order) = (Provenance::Asked, order.to_string());
             let reference = reference.to_owned();
-            Some(Answer::Captured(Capture { provenance, reference, order, amount_cents, currency }))
+            Ok(Answer::Captured(Capture { provenance, reference, order, amount_cents, currency }))
         }
         Ok(Err(error)) => {
             tracing::debug!(reference, %error, "the provider does not say what became of a payment");
-            None
+            Err(NoAnswer::Error)
         }
-        Err(_) => None,
+        Err(_) => Err(NoAnswer::Silence),
     }
 }

@@ -1,5 +1,5 @@
 //! The job for overdue orders with a payment under way. Webhooks get lost, so the provider is asked before such an order
-//! expires.
+//! expires; only where it has kept silent for a minute, the order expires all the same.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use futures_util::stream;
 use super::{Job, expire};
 use crate::order_store::{OrderStore, OverduePayment, StoreError};
 use crate::payment::PaymentProvider;
-use crate::provider_status::{Answer, ask};
+use crate::provider_status::{Answer, NoAnswer, ask};
 
 /// Payments of one round.
 const ROUND_PAYMENTS: u32 = 500;
@@ -20,7 +20,7 @@ const ROUND_PAYMENTS: u32 = 500;
 const ROUND_PAYMENTS_MAX: u32 = 8_000;
 /// Questions to the provider at once.
 const QUESTIONS_MAX: usize = 16;
-/// After so many questions without any answer the provider is left alone until the next round.
+/// After so many questions that came to nothing but their time limit the provider is left alone until the next round.
 const UNANSWERED_MAX: usize = 4;
 /// How long an order with a payment under way is kept for an unreachable provider, in milliseconds.
 /// After that its units sell again; a capture that shows up later is a late payment.
@@ -42,8 +42,9 @@ struct Answers {
 }
 
 impl Answers {
-    fn count(&self, answer: Option<&Answer>) {
-        let counter = if answer.is_some() { &self.given } else { &self.missing };
+    /// An error is an answer here: it costs no waiting, and says nothing about other payments.
+    fn count(&self, answer: &Result<Answer, NoAnswer>) {
+        let counter = if *answer == Err(NoAnswer::Silence) { &self.missing } else { &self.given };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -96,14 +97,14 @@ impl OverduePayments {
             return Ok(unanswered);
         }
         let answer = ask(&*self.provider, &reference, order).await;
-        answers.count(answer.as_ref());
+        answers.count(&answer);
         match answer {
-            Some(Answer::Captured(capture)) => {
+            Ok(Answer::Captured(capture)) => {
                 self.store.record_capture(&capture).await?;
                 Ok(Verdict::Paid)
             }
-            Some(Answer::Open | Answer::Failed) => Ok(Verdict::Expire(order)),
-            None => Ok(unanswered),
+            Ok(Answer::Open | Answer::Failed) => Ok(Verdict::Expire(order)),
+            Err(_) => Ok(unanswered),
         }
     }
 }
@@ -124,5 +125,25 @@ impl Job for OverduePayments {
             self.round_payments = (limit * 2).min(ROUND_PAYMENTS_MAX);
         }
         Ok(full && waiting < found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn silent_after(answers: &[Result<Answer, NoAnswer>]) -> bool {
+        let seen = Answers::default();
+        answers.iter().for_each(|answer| seen.count(answer));
+        seen.is_silent()
+    }
+
+    #[test]
+    fn only_a_provider_that_lets_every_question_run_out_is_silent() {
+        let mut silence = vec![Err(NoAnswer::Silence); UNANSWERED_MAX];
+        assert!(silent_after(&silence) && !silent_after(&silence[1..]));
+        silence.push(Ok(Answer::Open));
+        assert!(!silent_after(&silence), "it hangs on some payments");
+        assert!(!silent_after(&vec![Err(NoAnswer::Error); 99]), "it does not know some payments");
     }
 }

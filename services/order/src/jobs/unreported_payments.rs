@@ -31,15 +31,15 @@ impl UnreportedPayments {
     async fn ask(&self, payment: UnreportedPayment) -> Result<(), StoreError> {
         let UnreportedPayment { reference, order, asks } = payment;
         let answer = ask(&*self.provider, &reference, order).await;
-        if let Some(Answer::Captured(capture)) = &answer {
+        if let Ok(Answer::Captured(capture)) = &answer {
             let outcome = self.store.record_capture(capture).await?;
             tracing::warn!(reference, ?outcome, "a capture that no webhook told was found");
             return Ok(());
         }
-        let failed = answer == Some(Answer::Failed);
+        let failed = answer == Ok(Answer::Failed);
         let fate = if failed { UnreportedFate::Failed } else { fate_of_open(asks) };
         // One that the provider still calls open was left by its buyer, and is nobody's concern.
-        if fate == UnreportedFate::GiveUp && answer.is_none() {
+        if fate == UnreportedFate::GiveUp && answer.is_err() {
             tracing::error!(
                 reference,
                 "the provider never told what became of a payment; it is asked no more"

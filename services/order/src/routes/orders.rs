@@ -107,7 +107,7 @@ pub(super) async fn pay(
 async fn has_ended(app: &App, charge: &Charge) -> Result<bool, StoreError> {
     let Ok(_asking) = app.asking.try_acquire() else { return Ok(false) };
     match ask(&*app.provider, &charge.reference, charge.order).await {
-        Some(Answer::Captured(capture)) => {
+        Ok(Answer::Captured(capture)) => {
             let outcome = app.store.record_capture(&capture).await?;
             tracing::info!(
                 reference = charge.reference,
@@ -115,10 +115,8 @@ async fn has_ended(app: &App, charge: &Charge) -> Result<bool, StoreError> {
                 "a capture was found before its webhook came"
             );
         }
-        Some(Answer::Failed) => {
-            app.store.decide_unreported(&charge.reference, UnreportedFate::Failed).await?
-        }
-        Some(Answer::Open) | None => return Ok(false),
+        Ok(Answer::Failed) => app.store.decide_unreported(&charge.reference, UnreportedFate::Failed).await?,
+        Ok(Answer::Open) | Err(_) => return Ok(false),
     }
     Ok(true)
 }

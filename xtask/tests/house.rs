@@ -113,6 +113,15 @@ fn files_are_one_idea_long() {
 }
 
 #[test]
+fn unsafe_code_stands_in_one_file() {
+    let allows = |file: &PathBuf| read(file).contains("(unsafe_code");
+    let allowed: BTreeSet<_> = files(".rs").into_iter().filter(allows).collect();
+    let this = root().join("xtask/tests/house.rs");
+    let one = root().join("crates/service-kit/src/http/server/time_slice.rs");
+    assert_eq!(allowed, BTreeSet::from([one, this]));
+}
+
+#[test]
 fn every_setting_is_documented_and_has_an_effect() {
     let defaults = read(root().join("crates/service-kit/src/settings/default.env"));
     let documented: BTreeSet<_> = defaults

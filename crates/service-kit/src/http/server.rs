@@ -3,6 +3,8 @@
 mod places;
 mod rows;
 mod speech;
+#[cfg(target_os = "linux")]
+mod time_slice;
 mod watch;
 
 use std::convert::Infallible;

@@ -31,6 +31,8 @@ pub(crate) struct Shape {
     pub(crate) inventories: usize,
     /// Order services.
     pub(crate) orders: usize,
+    /// Notifies.
+    pub(crate) notifies: usize,
     /// Settings of every service.
     pub(crate) settings: Vec<(String, String)>,
     /// Whether services reach their engines by proxies, so that the network can be broken.
@@ -49,6 +51,7 @@ impl Default for Shape {
             gateways: 1,
             inventories: 1,
             orders: 1,
+            notifies: 1,
             settings: Vec::new(),
             proxied: false,
             rabbitmq: String::new(),
@@ -113,7 +116,7 @@ impl Stack {
         let numbers = [
             (Role::Inventory, shape.inventories),
             (Role::Order, shape.orders),
-            (Role::Notify, 1),
+            (Role::Notify, shape.notifies),
             (Role::Gateway, shape.gateways),
         ];
         let mut services = Vec::new();

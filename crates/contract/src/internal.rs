@@ -79,6 +79,13 @@ pub struct AllocationView {
     pub counts: api::OrderCounts,
 }
 
+/// `GET /internal/v1/outbox` on the order service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OutboxView {
+    /// How long the oldest event has been waiting to be told, in milliseconds of the ledger's clock; 0 if none is.
+    pub oldest_ms: u32,
+}
+
 /// One line of `GET /internal/v1/allocations/{sale}/snapshot` (NDJSON, read in one transaction):
 /// first the head, then the live orders, then the end. Without the end it is worthless.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

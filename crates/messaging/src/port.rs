@@ -87,6 +87,12 @@ pub trait OrderQueue: Send + Sync {
     /// or confirmed by the broker.
     async fn publish(&self, message: &LaneMessage) -> Result<(), PublishError>;
 
+    /// Whether messages can be published right now, as far as this process knows; asks nobody.
+    ///
+    /// # Errors
+    /// Why not: there is no connection, or the broker takes nothing.
+    fn takes(&self) -> Result<(), QueueError>;
+
     /// A consumer of the lane. One at a time is active; the others wait for their turn, here or in
     /// their first [`next_batch`](Consumer::next_batch).
     async fn consume(&self, lane: u16) -> Result<Box<dyn Consumer>, QueueError>;

@@ -165,10 +165,29 @@ async fn lost_confirms_are_unknown_within_the_bound_and_the_republish_has_the_sa
     assert!(asked.elapsed() < BOUND + Duration::from_millis(500), "{:?}", asked.elapsed());
     assert!(proxy.behaviour.swallowed.load(Ordering::SeqCst) > 0);
     proxy.behaviour.swallows_confirms.store(false, Ordering::SeqCst);
+    let channels = || proxy.behaviour.channels.load(Ordering::SeqCst);
+    until("a channel that may confirm", || async { (channels() > 1).then_some(()) }).await;
     until("the channel confirms again", || async { OrderQueue::publish(&*broker, &order(1)).await.ok() })
         .await;
     let found = in_the_lane(&broker).await;
     assert!(found.len() >= 2 && found.iter().all(|n| *n == 1), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ: cargo xtask test runs it"]
+async fn a_refusal_that_no_full_queue_explains_opens_the_channel_anew() {
+    let vhost = Vhost::new();
+    let proxy = Proxy::start(authority()).await;
+    let broker = vhost.open_at(&vhost.url(Some(proxy.port)), options()).await;
+    OrderQueue::publish(&*broker, &order(1)).await.unwrap();
+    let channels = || proxy.behaviour.channels.load(Ordering::SeqCst);
+    assert_eq!(channels(), 1);
+    proxy.behaviour.refuses.store(true, Ordering::SeqCst);
+    let refused = OrderQueue::publish(&*broker, &order(2)).await;
+    assert!(matches!(refused, Err(PublishError::Unconfirmed(_))), "nobody knows: {refused:?}");
+    proxy.behaviour.refuses.store(false, Ordering::SeqCst);
+    until("another channel", || async { (channels() == 2).then_some(()) }).await;
+    until("it confirms", || async { OrderQueue::publish(&*broker, &order(3)).await.ok() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@ use domain::Clock;
 use messaging::topology::Limits;
 use messaging::{Broker, OpenError, OpenOptions};
 use service_kit::lifecycle::Failure;
-use service_kit::{Settings, SettingsError};
+use service_kit::{DatabaseUrl, Settings, SettingsError};
 pub use stock::Role as StockRole;
 use stock::StockStore;
 
@@ -50,20 +50,13 @@ impl Database {
 pub fn database(settings: &Settings) -> Result<Database, SettingsError> {
     const NAME: &str = "SECKILL_DATABASE_URL";
     let url = settings.required(NAME)?;
-    let remote = match url.split_once(':') {
-        Some(("postgres" | "postgresql", _)) => true,
-        Some(("sqlite", path)) => {
-            if let Some(folder) = Path::new(path).parent() {
+    let remote = match DatabaseUrl::of(url).map_err(|e| SettingsError::bad(NAME, e))? {
+        DatabaseUrl::Postgres(_) => true,
+        DatabaseUrl::Sqlite(path) => {
+            if let Some(folder) = path.parent() {
                 make_folder(folder, NAME)?;
             }
             false
-        }
-        _ => {
-            // The scheme only: what follows may hold a password.
-            let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
-            let why =
-                format_args!("no adapter has the scheme {scheme:?} (expected sqlite:PATH or postgres://…)");
-            return Err(SettingsError::bad(NAME, why));
         }
     };
     Ok(Database {

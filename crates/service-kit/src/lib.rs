@@ -7,6 +7,7 @@ mod backoff;
 mod clock;
 #[cfg(feature = "postgres")]
 pub mod database;
+mod database_url;
 mod files;
 pub mod health;
 pub mod http;
@@ -19,5 +20,6 @@ pub mod telemetry;
 
 pub use backoff::Backoff;
 pub use clock::SystemClock;
+pub use database_url::{DatabaseUrl, UnknownScheme};
 pub use secret::Secret;
 pub use settings::{Settings, SettingsError};

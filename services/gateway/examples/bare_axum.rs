@@ -1,4 +1,4 @@
-//! A baseline for benchmarks: an axum handler that answers every order with the same refusal, without
+//! A baseline for benchmarks: an axum handler that answers every purchase with the same refusal, without
 //! looking at it. Prints its port, then serves until it is ended.
 #![expect(clippy::print_stdout, reason = "whoever starts it reads the port")]
 
@@ -19,5 +19,6 @@ async fn main() -> std::io::Result<()> {
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?.port());
-    axum::serve(listener, Router::new().route("/orders", post(refuse))).await
+    // The gateway's own paths: both are sent the same bytes.
+    axum::serve(listener, Router::new().route("/api/v1/buy/{slug}/{step}", post(refuse))).await
 }

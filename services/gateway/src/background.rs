@@ -21,8 +21,9 @@ const CATALOGUE_EVERY_MS: u64 = 3000;
 const SAMPLE_EVERY_MS: u64 = 200;
 /// Between two questions whether flagged sales are still sold out: a lost broadcast heals within twice this.
 const PROBE_EVERY_MS: u64 = 400;
-/// Flagged sales asked about side by side.
-const LOOKS_AT_ONCE: usize = 64;
+/// Flagged sales asked about side by side: so many of a node that is silent do not hold up those of others for longer
+/// than one question takes.
+const LOOKS_AT_ONCE: usize = 512;
 /// Between two questions whether the stock store answers.
 const PING_EVERY_MS: u64 = 500;
 /// Between two rounds of forgetting.
@@ -136,8 +137,11 @@ pub(crate) async fn sample_lanes(gateway: Arc<Gateway>, health: Health) {
         match gateway.queue.lane_stats().await {
             Ok(stats) => {
                 gateway.pressure.sample(&stats, last.elapsed());
+                for sale in gateway.catalogue.listing().sales() {
+                    sale.queue_share.keep(gateway.pressure.left(sale.lane));
+                }
                 last = Instant::now();
-                health.up(needs::QUEUE);
+                health.answered(needs::QUEUE, gateway.queue.takes());
             }
             Err(error) => health.down(needs::QUEUE, error.to_string()),
         }

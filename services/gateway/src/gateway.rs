@@ -208,13 +208,18 @@ impl Gateway {
         sale.limit.load().check().map_err(|standing| refused(caller, standing))
     }
 
-    /// Nothing is reserved while the sale's lane is above its high-water mark.
+    /// While the sale's lane is above its high-water mark, nothing is reserved, but for a sale that has next to nothing
+    /// in it: others filled it.
     ///
     /// # Errors
     /// 503, with the time the lane needs to drain.
     pub(crate) fn check_high_water(&self, sale: &Sale) -> Result<(), Refusal> {
-        let full = |retry_after_s| Refusal { retry_after_s, ..Refusal::new(Code::Overloaded) };
-        self.pressure.check(sale.lane).map_err(full)
+        match self.pressure.check(sale.lane) {
+            Err(retry_after_s) if sale.queue_share.is_used_up(self.pressure.high_water()) => {
+                Err(Refusal { retry_after_s, ..Refusal::new(Code::Overloaded) })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The sale as the store shows it.

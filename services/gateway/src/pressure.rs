@@ -18,6 +18,8 @@ pub(crate) struct Pressure {
 struct Lane {
     depth: AtomicU64,
     drained_per_s: AtomicU64,
+    /// What was left, at the last sample, of all that had been in it, in thousandths.
+    left: AtomicU64,
     /// By this gateway since the last sample.
     published: AtomicU64,
 }
@@ -41,7 +43,10 @@ impl Pressure {
         for (lane, info) in self.lanes.iter().zip(stats) {
             let before = lane.depth.swap(info.depth, Ordering::Relaxed);
             let arrived = lane.published.swap(0, Ordering::Relaxed);
-            let drained = (before + arrived).saturating_sub(info.depth);
+            let all = before + arrived;
+            let drained = all.saturating_sub(info.depth);
+            let left = (info.depth.saturating_mul(1000)).checked_div(all).unwrap_or(0);
+            lane.left.store(left.min(1000), Ordering::Relaxed);
             let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX).max(1);
             let now = drained.saturating_mul(1000) / millis;
             // An exponentially weighted mean: batches make single samples jumpy. Others' messages make them too low, which
@@ -55,6 +60,18 @@ impl Pressure {
     #[must_use]
     pub(crate) fn depth(&self, lane: u16) -> u64 {
         self.lanes.get(usize::from(lane)).map_or(0, |lane| lane.depth.load(Ordering::Relaxed))
+    }
+
+    /// What was left, at the last sample, of all that had been in a lane, in thousandths.
+    #[must_use]
+    pub(crate) fn left(&self, lane: u16) -> u64 {
+        self.lanes.get(usize::from(lane)).map_or(0, |lane| lane.left.load(Ordering::Relaxed))
+    }
+
+    /// Messages in a lane above which it takes no more.
+    #[must_use]
+    pub(crate) fn high_water(&self) -> u64 {
+        self.high_water
     }
 
     /// Whether the lane takes more. If not: in how many seconds it will, at the rate it drains.
@@ -89,6 +106,8 @@ mod tests {
         let second = Duration::from_secs(1);
         pressure.sample(&depth(1000), second);
         assert_eq!(pressure.check(0), Ok(()), "at the mark it still takes");
+        pressure.sample(&depth(250), second);
+        assert_eq!(pressure.left(0), 250);
         for n in 0..40 {
             pressure.sample(&depth(6000 - 100 * n), second);
         }

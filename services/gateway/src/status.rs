@@ -1,6 +1,7 @@
 //! Where an order stands: the reservation first, then the row.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use contract::Code;
 use contract::api::Order;
@@ -8,6 +9,7 @@ use domain::{BuyerId, OrderId, OrderStatus, ReservationId};
 use futures_util::{StreamExt, stream};
 use service_kit::http::ApiError;
 use stock::{Held, Peek, StockError};
+use tokio::time::{Instant, timeout_at};
 
 use crate::gateway::Gateway;
 use crate::sale::Sale;
@@ -17,6 +19,8 @@ use crate::sale::Sale;
 const SALES_PEEKED_MAX: usize = 64;
 /// Of them those asked side by side.
 const PEEKS_AT_ONCE: usize = 8;
+/// How long they may take together, in milliseconds. Each has a bound of its own, and a node that is silent takes it.
+const PEEKS_MS_MAX: u64 = 250;
 /// Orders searched for at once in many sales' stock: each takes many questions, whoever makes ids up.
 pub(crate) const SEARCHES_MAX: usize = 64;
 /// How far outside a sale's times an order of it may have been made: its times may have been changed since.
@@ -123,11 +127,17 @@ impl Gateway {
         // Side by side: a node of the store that is silent says nothing about other nodes' sales.
         let peeks: Vec<_> = asked.into_iter().map(|sale| self.reservation(sale, order)).collect();
         let mut peeks = pin!(stream::iter(peeks).buffer_unordered(PEEKS_AT_ONCE));
-        while let Some(found) = peeks.next().await {
-            match found {
-                Found::Queued(queued, whose) => return Ok(Some((*queued, whose))),
-                Found::AskTheLedger => {}
-                Found::Unknown => cannot_say = true,
+        let until = Instant::now() + Duration::from_millis(PEEKS_MS_MAX);
+        loop {
+            match timeout_at(until, peeks.next()).await {
+                Ok(Some(Found::Queued(queued, whose))) => return Ok(Some((*queued, whose))),
+                Ok(Some(Found::AskTheLedger)) => {}
+                Ok(Some(Found::Unknown)) => cannot_say = true,
+                Ok(None) => break,
+                Err(_) => {
+                    cannot_say = true;
+                    break;
+                }
             }
         }
         cannot_say |= may_be_its.next().is_some();

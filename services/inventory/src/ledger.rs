@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contract::Code;
-use contract::internal::{AllocationView, PutAllocation, SnapshotLine};
+use contract::internal::{AllocationView, OutboxView, PutAllocation, SnapshotLine};
 use domain::SaleId;
 use http_body_util::BodyExt;
 use hyper::Method;
@@ -47,6 +47,11 @@ impl Ledger {
             Err(e) if matches!(e.code(), Some(Code::SaleNotFound | Code::NotFound)) => Ok(None),
             Err(e) => Err(e),
         }
+    }
+
+    /// What the ledger has not told yet.
+    pub(crate) async fn outbox(&self) -> Result<OutboxView, ClientError> {
+        self.0.get("/internal/v1/outbox").await
     }
 
     /// The sale's snapshot, line by line.

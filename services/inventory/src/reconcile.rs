@@ -41,6 +41,9 @@ const FENCE_FORGOTTEN_MS: u64 = 60_000;
 /// Fences remembered at most. Of the others nobody knows whether they were sent, so they wait for a drained lane too.
 const FENCES_REMEMBERED_MAX: usize = 100_000;
 
+/// How old the ledger's oldest untold event is at most while it tells its events, in milliseconds.
+const UNTOLD_MS_MAX: u32 = 10_000;
+
 /// What the reconciler remembers from round to round.
 #[derive(Default)]
 struct Memory {
@@ -55,6 +58,11 @@ impl Memory {
     /// The first round is one.
     fn is_whole_round(&self) -> bool {
         self.rounds % WHOLE_ROUND_EVERY == 1
+    }
+
+    /// Whether this round looks at the sale.
+    fn looks_at(&self, sale: &SaleRow, now: UnixMillis) -> bool {
+        self.is_whole_round() || !sale.is_over(now)
     }
 }
 
@@ -141,7 +149,7 @@ pub(crate) async fn run(inventory: Arc<Inventory>, every: Duration, shutdown: Ca
         match inventory.sales.all().await {
             Ok(mut sales) => {
                 let now = inventory.clock.now();
-                sales.retain(|sale| memory.is_whole_round() || !sale.is_over(now));
+                sales.retain(|sale| memory.looks_at(sale, now));
                 sales.sort_by_key(|sale| urgency(sale, now));
                 // Every step is done again by the next round, so that it may be dropped.
                 let round = inventory.reconcile_all(sales, &mut memory, &shutdown);
@@ -222,8 +230,12 @@ impl Inventory {
             Ok(Some(allocation))
                 if is_consistent(&allocation, snapshot) || self.queue.lane_stats().await.is_ok() =>
             {
-                let is_for_good = disagreements.is_for_good(sale, &allocation, snapshot);
-                is_for_good.then_some(Fault::Disagrees(epoch))
+                if !disagreements.is_for_good(sale, &allocation, snapshot) || !self.has_heard_all().await {
+                    return None;
+                }
+                tracing::error!(%sale, ?allocation, ?snapshot, "the stores disagree with nothing under way: an event was lost");
+                metrics::counter!("seckill_stores_disagreed_total").increment(1);
+                Some(Fault::Disagrees(epoch))
             }
             // A ledger that does not answer is no reason to stop selling.
             Ok(_) | Err(_) => {
@@ -231,6 +243,12 @@ impl Inventory {
                 None
             }
         }
+    }
+
+    /// Whether the ledger tells its events. Those that it cannot tell, because only the order service does not reach the
+    /// broker or the broker takes nothing, are late, however late, and not lost.
+    pub(crate) async fn has_heard_all(&self) -> bool {
+        self.ledger.outbox().await.is_ok_and(|outbox| outbox.oldest_ms < UNTOLD_MS_MAX)
     }
 
     /// Tells the ledger and the store what the row says, where they have not heard it.
@@ -311,6 +329,15 @@ mod tests {
     fn the_first_round_is_a_whole_one_and_every_eighth_from_it() {
         let whole = (1..=20).filter(|n| Memory { rounds: *n, ..Memory::default() }.is_whole_round());
         assert_eq!(whole.collect::<Vec<_>>(), [1, 9, 17]);
+    }
+
+    #[test]
+    fn what_is_over_is_looked_at_in_whole_rounds_only() {
+        let sale = sale("lamp");
+        let (open, over) = (sale.terms.opens_at, sale.terms.ends_at.plus(1));
+        let looks = |rounds, now| Memory { rounds, ..Memory::default() }.looks_at(&sale, now);
+        assert!(looks(2, open) && looks(9, open) && looks(9, over));
+        assert!(!looks(2, over));
     }
 
     #[test]

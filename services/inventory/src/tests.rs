@@ -1,7 +1,7 @@
 //! Inventory's parts at work on a real stock store and a real queue, with a ledger played by the test.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
@@ -10,7 +10,8 @@ use axum::{Json, Router};
 use contract::api::{NewSale, OrderCounts};
 use contract::events::{Event, EventKind, OrderFact, SaleNews};
 use contract::internal::{
-    AllocationView, LateOutcome, LateReservation, LiveOrder, PutAllocation, STOCK_LOOK_MS_MAX, SnapshotLine,
+    AllocationView, LateOutcome, LateReservation, LiveOrder, OutboxView, PutAllocation, STOCK_LOOK_MS_MAX,
+    SnapshotLine,
 };
 use domain::{Clock, Epoch, OrderId, ReservationId, SaleId, UnixMillis};
 use http_body_util::BodyExt;
@@ -64,6 +65,8 @@ struct Played {
     is_away: AtomicBool,
     /// Whether its snapshots end behind their head.
     breaks_off: AtomicBool,
+    /// How old its oldest untold event is.
+    untold_ms: AtomicU32,
     /// Whether its epoch rises right after it has answered what it is at.
     rises: AtomicBool,
 }
@@ -75,6 +78,7 @@ impl Played {
         let router = Router::new()
             .route("/internal/v1/allocations/{sale}", put(take).get(show))
             .route("/internal/v1/allocations/{sale}/snapshot", get(snapshot))
+            .route("/internal/v1/outbox", get(outbox))
             .with_state(self.clone());
         tokio::spawn(serve(listener, router, ServerLimits::default(), shutdown));
         HttpClient::new(&base, None)
@@ -128,6 +132,13 @@ async fn snapshot(State(played): State<Arc<Played>>) -> String {
     ];
     let sent = if played.breaks_off.load(Ordering::SeqCst) { 1 } else { lines.len() };
     lines[..sent].iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect()
+}
+
+async fn outbox(State(played): State<Arc<Played>>) -> Result<Json<OutboxView>, StatusCode> {
+    if played.is_away.load(Ordering::SeqCst) {
+        return Err(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    Ok(Json(OutboxView { oldest_ms: played.untold_ms.load(Ordering::SeqCst) }))
 }
 
 struct Stage {
@@ -318,6 +329,18 @@ async fn stores_that_agree_again_by_themselves_are_not_rebuilt() {
     stage.play_consumer(2);
     stage.recover(Fault::Disagrees(Epoch(1))).await;
     assert_eq!(stage.epoch().await, Ok(2));
+}
+
+#[tokio::test]
+async fn an_event_that_the_ledger_cannot_tell_is_not_lost() {
+    let stage = Stage::open().await;
+    assert!(stage.inventory.has_heard_all().await);
+    stage.ledger.untold_ms.store(60_000, Ordering::SeqCst);
+    assert!(!stage.inventory.has_heard_all().await, "the order service does not reach the broker, say");
+    stage.ledger.untold_ms.store(100, Ordering::SeqCst);
+    assert!(stage.inventory.has_heard_all().await, "others are told all the time");
+    stage.ledger.is_away.store(true, Ordering::SeqCst);
+    assert!(!stage.inventory.has_heard_all().await, "nobody knows");
 }
 
 #[tokio::test]

@@ -64,12 +64,11 @@ fn refusals(folder: &Path, examples: &Path) -> Outcome {
     let (server, bare_port) = bare_axum(examples)?;
     let headers = [("content-type", "application/json"), ("authorization", "Bearer x")];
     let body = r#"{"ticket":"t","quantity":1}"#;
-    let to_ours = Request::refused(home.path(), "ours", &format!("{buy}/orders"), body, &headers)?;
-    let to_bare = Request::refused(home.path(), "bare", "/orders", body, &headers)?;
+    let order = Request::refused(home.path(), "order", &format!("{buy}/orders"), body, &headers)?;
     let (mut ours, mut bare, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..WRK_RUNS {
-        let a = wrk::play(&to_ours, WRK_S, platform.port, platform.pid().unwrap_or(0))?.rate;
-        let b = wrk::play(&to_bare, WRK_S, bare_port, server.pid())?.rate;
+        let a = wrk::play(&order, WRK_S, platform.port, platform.pid().unwrap_or(0))?.rate;
+        let b = wrk::play(&order, WRK_S, bare_port, server.pid())?.rate;
         ours.push(a);
         bare.push(b);
         ratios.push(a / b);

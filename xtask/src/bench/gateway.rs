@@ -49,17 +49,14 @@ pub(super) fn run() -> Outcome {
     println!("{ROUNDS} rounds of {WRK_S} s each, in turns; 64 connections; median (lowest to highest)");
 
     let json = ("content-type", "application/json");
-    let order = |name: &str, path: &str| {
-        Request::refused(home.path(), name, path, ORDER, &[json, ("authorization", "Bearer x")])
-    };
     let ours = Server { name: "this gateway", port: platform.port, pid: platform.pid().unwrap_or(0) };
     let bare = Server { name: "bare axum handler", port: bare_port, pid: bare.pid() };
     let lua = nginx.as_ref().map(|n| Server { name: "nginx + Lua", port: n.lua, pid: n.pid() });
     let plain = nginx.as_ref().map(|n| Server { name: "nginx return", port: n.plain, pid: n.pid() });
 
-    let refusal = order("refusal", &format!("{buy}/orders"))?;
-    let to_bare = order("bare", "/orders")?;
-    let rivals = [(Some(&bare), &to_bare), (lua.as_ref(), &refusal), (plain.as_ref(), &refusal)];
+    let headers = [json, ("authorization", "Bearer x")];
+    let refusal = Request::refused(home.path(), "refusal", &format!("{buy}/orders"), ORDER, &headers)?;
+    let rivals = [(Some(&bare), &refusal), (lua.as_ref(), &refusal), (plain.as_ref(), &refusal)];
     table("sold-out refusal", (&ours, &refusal), &rivals)?;
 
     let gate = Request::get(home.path(), "gate", "/api/v1/sales/gone/gate")?;
@@ -68,8 +65,7 @@ pub(super) fn run() -> Outcome {
 
     let headers = [json, ("authorization", token.as_str())];
     let limited = Request::refused(home.path(), "limited", &format!("{open}/tickets"), "{}", &headers)?;
-    let to_bare = Request::refused(home.path(), "limited-bare", "/orders", "{}", &headers)?;
-    table("rate-limited refusal, token checked", (&ours, &limited), &[(Some(&bare), &to_bare)])
+    table("rate-limited refusal, token checked", (&ours, &limited), &[(Some(&bare), &limited)])
 }
 
 /// One of the servers.

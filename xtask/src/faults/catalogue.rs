@@ -28,7 +28,7 @@ fn two_gateways() -> Shape {
 }
 
 fn two_of_each() -> Shape {
-    Shape { gateways: 2, inventories: 2, orders: 2, ..plain() }
+    Shape { gateways: 2, inventories: 2, orders: 2, notifies: 2, ..plain() }
 }
 
 fn proxied() -> Shape {

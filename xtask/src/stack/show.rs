@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// Order services.
     #[arg(long, default_value_t = 2)]
     orders: usize,
+    /// Notifies.
+    #[arg(long, default_value_t = 1)]
+    notifies: usize,
     /// Services speak TLS to their engines; not with replica and cluster.
     #[arg(long)]
     encrypted: bool,
@@ -52,6 +55,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
         gateways: options.gateways,
         inventories: options.inventories,
         orders: options.orders,
+        notifies: options.notifies,
         settings,
         highly_available: options.what == What::Ha,
         encrypted: options.encrypted,

@@ -19,6 +19,10 @@ impl OrderQueue for RabbitBroker {
         self.put(lane, message.id(), message).await
     }
 
+    fn takes(&self) -> Result<(), QueueError> {
+        self.readiness().map_err(QueueError::Unreachable)
+    }
+
     async fn consume(&self, lane: u16) -> Result<Box<dyn Consumer>, QueueError> {
         if lane >= self.options.lanes {
             return Err(QueueError::Unknown(topology::lane_queue(lane)));

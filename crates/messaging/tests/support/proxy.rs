@@ -1,5 +1,5 @@
-//! A proxy between broker and client that can keep confirms to itself, or stop forwarding without
-//! closing anything.
+//! A proxy between broker and client that can keep confirms to itself or turn them into refusals, or stop forwarding
+//! without closing anything.
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
@@ -12,9 +12,12 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-/// A method frame, the class and method of a confirm.
+/// A method frame; class and method of a confirm, of a refusal, which has the same arguments, and of what opens a channel
+/// on which there are any.
 const METHOD: u8 = 1;
 const BASIC_ACK: [u8; 4] = [0, 60, 0, 80];
+const BASIC_NACK: [u8; 4] = [0, 60, 0, 120];
+const CONFIRM_SELECT_OK: [u8; 4] = [0, 85, 0, 11];
 /// Type, channel and length of a frame.
 const HEAD_BYTES: usize = 7;
 
@@ -23,6 +26,10 @@ const HEAD_BYTES: usize = 7;
 pub(crate) struct Behaviour {
     pub(crate) swallows_confirms: AtomicBool,
     pub(crate) swallowed: AtomicU64,
+    /// Confirms that the client hears as refusals.
+    pub(crate) refuses: AtomicBool,
+    /// Channels for publishing that were opened.
+    pub(crate) channels: AtomicU64,
     frozen: CancellationToken,
 }
 
@@ -72,8 +79,13 @@ async fn filter(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, behaviour: Arc<
             frame = frame(&mut from) => frame,
             () = behaviour.frozen.cancelled() => std::future::pending().await,
         };
-        let Ok(frame) = frame else { return };
-        let is_confirm = frame[0] == METHOD && frame[HEAD_BYTES..].starts_with(&BASIC_ACK);
+        let Ok(mut frame) = frame else { return };
+        let is = |what: [u8; 4]| frame[0] == METHOD && frame[HEAD_BYTES..].starts_with(&what);
+        behaviour.channels.fetch_add(u64::from(is(CONFIRM_SELECT_OK)), Ordering::SeqCst);
+        let is_confirm = is(BASIC_ACK);
+        if is_confirm && behaviour.refuses.load(Ordering::SeqCst) {
+            frame[HEAD_BYTES..HEAD_BYTES + BASIC_NACK.len()].copy_from_slice(&BASIC_NACK);
+        }
         if is_confirm && behaviour.swallows_confirms.load(Ordering::SeqCst) {
             behaviour.swallowed.fetch_add(1, Ordering::SeqCst);
         } else if to.write_all(&frame).await.is_err() {

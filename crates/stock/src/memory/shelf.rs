@@ -152,3 +152,53 @@ impl Shelf {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One unit, `n` milliseconds after the first; so many are unsettled then.
+    fn reserve(shelf: &mut Shelf, n: u16, unsettled: u64) {
+        let made = UnixMillis(i64::from(n));
+        let record = Record {
+            buyer: "alice".parse().unwrap(),
+            quantity: 1,
+            state: State::Reserved,
+            reserved_at: made,
+            expires_at: made.plus(1_000),
+        };
+        assert!(shelf.insert(id(n), record));
+        shelf.queue_for_fencing(id(n), made, unsettled);
+    }
+
+    fn id(n: u16) -> ReservationId {
+        ReservationId::first(OrderId::from_bytes(u128::from(n).to_be_bytes()))
+    }
+
+    fn settle(shelf: &mut Shelf, n: u16) {
+        shelf.get_mut(id(n)).unwrap().state = State::Settled;
+    }
+
+    #[test]
+    fn what_has_settled_is_not_walked_over_twice() {
+        let mut shelf = Shelf::default();
+        (0..100).for_each(|n| reserve(&mut shelf, n, u64::from(n) + 1));
+        (0..60).for_each(|n| settle(&mut shelf, n));
+        let stale: Vec<_> = shelf.reserved_before(UnixMillis(61), 10).iter().map(|held| held.id).collect();
+        assert_eq!(stale, [id(60), id(61)]);
+        assert_eq!(shelf.by_age.len(), 40);
+        (60..100).for_each(|n| settle(&mut shelf, n));
+        assert!(shelf.reserved_before(UnixMillis(1_000), 10).is_empty() && shelf.by_age.is_empty());
+    }
+
+    #[test]
+    fn a_storm_that_settles_as_it_sells_leaves_no_long_queue() {
+        let (mut shelf, mut longest) = (Shelf::default(), 0);
+        for n in 0..3 * u16::try_from(AGE_QUEUE_SLACK).unwrap() {
+            reserve(&mut shelf, n, 1);
+            settle(&mut shelf, n);
+            longest = longest.max(shelf.by_age.len());
+        }
+        assert_eq!(longest, AGE_QUEUE_SLACK + 2);
+    }
+}

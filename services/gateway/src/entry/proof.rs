@@ -51,8 +51,11 @@ impl Crowd {
     /// One more asks; how many asked in the second before this one, or do already in this one.
     fn grows(&self, now: UnixMillis) -> u32 {
         let second = now.0 / 1000;
-        if self.second.swap(second, Ordering::AcqRel) != second {
-            self.last.store(self.this.swap(0, Ordering::AcqRel), Ordering::Release);
+        let before = self.second.swap(second, Ordering::AcqRel);
+        if before != second {
+            let then = self.this.swap(0, Ordering::AcqRel);
+            // A crowd of longer ago is no crowd any more.
+            self.last.store(if before + 1 == second { then } else { 0 }, Ordering::Release);
         }
         let this = self.this.fetch_add(1, Ordering::AcqRel) + 1;
         this.max(self.last.load(Ordering::Acquire))
@@ -297,6 +300,8 @@ mod tests {
         (1..=600).for_each(|n| assert_eq!(at(5000), n));
         assert_eq!(at(6000), 600, "the second before still counts");
         assert_eq!(at(7000), 1);
+        (2..=600).for_each(|n| assert_eq!(at(7500), n));
+        assert_eq!(at(9000), 1, "there was a second without anybody");
     }
 
     #[test]

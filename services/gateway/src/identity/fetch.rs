@@ -66,8 +66,15 @@ impl Fetcher {
         };
         let read = timeout(Duration::from_millis(READ_WAIT_MS_MAX), reading).await;
         let read = read.unwrap_or_else(|_| Err(format!("no answer within {READ_WAIT_MS_MAX} ms")));
-        read.map_err(|why| format!("{url}: {why}"))
+        read.map_err(|why| format!("{}: {why}", place(url)))
     }
+}
+
+/// Where a URL leads. What else it says may be a secret: a name and password before the host, a key behind the path.
+fn place(url: &Uri) -> String {
+    let (scheme, host) = (url.scheme_str().unwrap_or_default(), url.host().unwrap_or_default());
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{scheme}://{host}{port}{}", url.path())
 }
 
 /// Named, because a program may hold more than one.
@@ -133,5 +140,13 @@ mod tests {
         let stranger = Fetcher::trusting(RootCertStore::empty()).read(&url, 100).await;
         assert!(stranger.as_ref().is_err_and(|why| why.contains("UnknownIssuer")), "{stranger:?}");
         assert!(trusting_it.read(&url, 5).await.is_err(), "too much");
+    }
+
+    #[tokio::test]
+    async fn an_error_names_the_place_and_no_secret_of_the_url() {
+        // Nobody listens at port 0.
+        let url = "http://name:hidden@127.0.0.1:0/keys?key=hidden".parse().unwrap();
+        let why = Fetcher::for_url(&url).unwrap().read(&url, 100).await.unwrap_err();
+        assert!(why.starts_with("http://127.0.0.1:0/keys: ") && !why.contains("hidden"), "{why}");
     }
 }

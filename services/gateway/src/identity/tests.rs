@@ -86,8 +86,14 @@ fn no_single_changed_character_passes() {
 
 /// An identity provider for tests: a key of each kind, and the set that shows their public halves.
 mod provider {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use parking_lot::Mutex;
     use ring::rand::SystemRandom;
     use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
+    use service_kit::health::Health;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
 
     use super::*;
 
@@ -252,6 +258,69 @@ mod provider {
         assert!(keys.verify("RS256", Some("r"), signed.as_bytes(), &signature));
         assert!(!keys.verify("RS512", Some("r"), signed.as_bytes(), &signature));
         assert!(!keys.verify("RS256", Some("r"), b"other", &signature));
+    }
+
+    /// An identity provider's page: what it shows, if it answers, and how often it was asked in vain.
+    #[derive(Default)]
+    struct Page {
+        shows: Mutex<Option<String>>,
+        in_vain: AtomicUsize,
+    }
+
+    impl Page {
+        async fn serve(self: Arc<Self>) -> JwksSource {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}/keys", listener.local_addr().unwrap());
+            tokio::spawn(async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    let _ = stream.read(&mut [0; 1024]).await;
+                    let answer = match &*self.shows.lock() {
+                        Some(set) => format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{set}", set.len()),
+                        None => {
+                            self.in_vain.fetch_add(1, Ordering::SeqCst);
+                            "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n".to_owned()
+                        }
+                    };
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            });
+            url.parse().unwrap()
+        }
+    }
+
+    async fn until(what: &str, holds: impl Fn() -> bool) {
+        let waiting = async {
+            while !holds() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), waiting).await.expect(what);
+    }
+
+    #[tokio::test]
+    async fn keys_follow_their_source_and_old_ones_serve_while_it_does_not_answer() {
+        let (old, new, page) = (Idp::new(), Idp::new(), Arc::<Page>::default());
+        let source = page.clone().serve().await;
+        let identity = identity().with_provider(source, Expected::default(), Duration::from_millis(20));
+        let health = Health::default();
+        let keeping =
+            tokio::spawn(crate::identity::provider::keep(identity.provider().unwrap(), health.clone()));
+        let knows =
+            |idp: &Idp| identity.buyer(&idp.token(r#"{"alg":"EdDSA","kid":"ed"}"#, "ed"), NOW).is_some();
+        until("a look in vain", || page.in_vain.load(Ordering::SeqCst) > 0).await;
+        assert!(!health.is_ready(), "without any key nobody can be let in");
+        *page.shows.lock() = Some(old.set());
+        until("the keys", || knows(&old)).await;
+        assert!(health.is_ready());
+        *page.shows.lock() = Some(new.set());
+        until("the new keys", || knows(&new)).await;
+        assert!(!knows(&old), "a key that was taken away opens nothing");
+        let before = page.in_vain.load(Ordering::SeqCst);
+        *page.shows.lock() = None;
+        // When it is asked for the second time, the first answer has been understood.
+        until("two looks in vain", || page.in_vain.load(Ordering::SeqCst) >= before + 2).await;
+        assert!(knows(&new) && health.is_ready());
+        keeping.abort();
     }
 
     #[test]

@@ -36,6 +36,11 @@ impl Policy {
         Self { name, quota, field }
     }
 
+    /// The time in which the whole allowance comes back.
+    pub(super) fn window(&self) -> Duration {
+        self.quota.replenish_interval() * self.quota.burst_size().get()
+    }
+
     /// What a limiter's outcome means for whoever asked.
     pub(super) fn standing(
         &self,

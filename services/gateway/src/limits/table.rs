@@ -71,6 +71,16 @@ impl Table {
         }
     }
 
+    /// Gives a key its whole allowance again at this moment, if it would have it later.
+    pub(crate) fn full_by(&self, key: u64, latest: Nanos) {
+        let (shard, bucket) = split(key, self.places_per_shard / WAYS);
+        let mut shard = self.shards[shard].lock();
+        let places = shard.places.iter_mut().skip(bucket * WAYS).take(WAYS);
+        for place in places.filter(|place| place.key == key) {
+            place.full_at = place.full_at.min(latest.as_u64());
+        }
+    }
+
     /// Forgets all keys.
     pub(crate) fn clear(&self) {
         self.shards.iter().for_each(|shard| *shard.lock() = Shard::default());

@@ -117,45 +117,31 @@ impl Request<'_> {
         let closed = Some(view.state()).filter(|s| *s != SaleState::SoldOut).and_then(Refusal::of_state);
         let or_closed = |refusal: Refusal| closed.unwrap_or(refusal);
         let buyer = gateway.identify(self.caller).map_err(or_closed)?;
-        if let Err(refusal) = gateway.check_buyer_limit(self.caller, sale, &buyer) {
-            // Its twin may have taken off since it was looked for.
-            let again = if self.is_under_way() { self.again().await? } else { None };
-            return again.ok_or(refusal.into());
+        match self.believe(&buyer) {
+            Ok(claims) => self.fly(&claims, closed).await,
+            Err(refusal) => {
+                // What is no ticket counts as much as one.
+                gateway.check_buyer_limit(self.caller, sale, &buyer)?;
+                Err(or_closed(refusal).into())
+            }
         }
-        let claims = self.believe(&buyer).map_err(or_closed)?;
-        let question = gateway.decisions.question(sale, &buyer, claims.order, self.quantity);
-        if let Some(refusal) = gateway.decisions.recall(question) {
-            return Err(refusal.into());
-        }
-        if self.units().is_none() {
-            return Err(or_closed(Refusal::new(Code::InvalidQuantity)).into());
-        }
-        gateway.check_sale_limit(self.caller, sale)?;
-        gateway.check_high_water(sale)?;
-        let answer = self.fly(claims).await;
-        if let Ok(Answer::Refused(refusal)) | Err(Answer::Refused(refusal)) = &answer {
-            gateway.decisions.remember(question, *refusal);
-        }
-        answer
     }
 
-    /// Takes the ticket's flight: as the first, or behind whoever is.
-    async fn fly(&self, claims: Claims) -> Result<Answer, Answer> {
+    /// Takes the ticket's flight: as the first, or behind whoever is. Before anything is counted: of many requests with
+    /// one ticket at once, the first passes the limits for all of them.
+    async fn fly(&self, claims: &Claims, closed: Option<Refusal>) -> Result<Answer, Answer> {
         for _ in 0..JOINS_MAX {
             if let Some(known) = self.confirmed() {
-                return self.present(&claims, known).await;
+                return self.present(claims, known).await;
             }
             match self.gateway.flights.join(claims.order) {
                 Role::Leader(lead) => {
                     // The last flight may have landed between that look and this one's start.
                     if let Some(known) = self.confirmed() {
                         drop(lead);
-                        return self.present(&claims, known).await;
+                        return self.present(claims, known).await;
                     }
-                    let units = self.units().ok_or(Refusal::new(Code::InvalidQuantity))?;
-                    let _share = self.sale.bulkhead.enter().ok_or(Refusal::new(Code::Overloaded))?;
-                    let purchase = Purchase::new(self.gateway, self.sale, &claims, units);
-                    let answer = at_work(self.caller.id, purchase.reserve_and_publish()).await;
+                    let answer = self.purchase(claims, closed).await.unwrap_or_else(Answer::from);
                     lead.complete((self.quantity, answer.clone()));
                     return Ok(answer);
                 }
@@ -168,6 +154,26 @@ impl Request<'_> {
             }
         }
         Err(Refusal::new(Code::Overloaded).into())
+    }
+
+    /// The filters that count, and then the work.
+    async fn purchase(&self, claims: &Claims, closed: Option<Refusal>) -> Result<Answer, Refusal> {
+        let (gateway, sale) = (self.gateway, self.sale);
+        gateway.check_buyer_limit(self.caller, sale, &claims.buyer)?;
+        let question = gateway.decisions.question(sale, &claims.buyer, claims.order, self.quantity);
+        if let Some(refusal) = gateway.decisions.recall(question) {
+            return Err(refusal);
+        }
+        let units = self.units().ok_or(closed.unwrap_or(Refusal::new(Code::InvalidQuantity)))?;
+        gateway.check_sale_limit(self.caller, sale)?;
+        gateway.check_high_water(sale)?;
+        let _share = sale.bulkhead.enter().ok_or(Refusal::new(Code::Overloaded))?;
+        let purchase = Purchase::new(gateway, sale, claims, units);
+        let answer = at_work(self.caller.id, purchase.reserve_and_publish()).await;
+        if let Answer::Refused(refusal) = &answer {
+            gateway.decisions.remember(question, *refusal);
+        }
+        Ok(answer)
     }
 
     /// The 202 of a ticket that was accepted here.

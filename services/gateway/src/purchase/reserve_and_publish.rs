@@ -106,6 +106,7 @@ impl<'a> Purchase<'a> {
             return UNAVAILABLE.into();
         }
         self.gateway.pressure.published(self.sale.lane);
+        self.sale.queue_share.published();
         if !self.epoch_holds().await {
             return UNAVAILABLE.into();
         }

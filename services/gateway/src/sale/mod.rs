@@ -2,6 +2,7 @@
 
 mod bulkhead;
 mod news;
+mod queue_share;
 mod view;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::limits::{KeyedLimit, LimitMaker, SaleLimit};
 
 use bulkhead::Bulkhead;
 use news::News;
+use queue_share::QueueShare;
 use view::Views;
 
 /// A sale's terms and the documents made of them, built once per change.
@@ -74,6 +76,8 @@ pub struct Sale {
     pub lane: u16,
     /// Purchase requests at work at once.
     pub(crate) bulkhead: Bulkhead,
+    /// Its orders in its lane.
+    pub(crate) queue_share: QueueShare,
     /// How many ask for tickets.
     pub(crate) crowd: Crowd,
     /// Who waits to ask.
@@ -107,6 +111,7 @@ impl Sale {
             slot,
             lane: contract::lane::lane_of(&sale.sale.id, lanes),
             bulkhead: Bulkhead::new(limits.sale_concurrency_max, limits.latency_target),
+            queue_share: QueueShare::default(),
             crowd: Crowd::default(),
             room: Room::default(),
             limit: ArcSwap::from_pointee(sale_limit),

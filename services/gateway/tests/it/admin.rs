@@ -146,6 +146,26 @@ async fn queues_and_dead_letters_are_the_brokers() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_cannot_sell_is_not_ready() {
+    let app = App::start().await;
+    let turns = async |status| {
+        let ready = async || app.admin.get("/readyz", None).await;
+        until("its readiness", async || Some(ready().await).filter(|answer| answer.status == status)).await
+    };
+    for (broken, part) in [
+        (&app.stock.unreachable, "the stock store"),
+        (&app.queue.unreachable, "the order queue"),
+        (&app.queue.blocked, "the order queue"),
+    ] {
+        broken.store(true, std::sync::atomic::Ordering::SeqCst);
+        let told = turns(503).await;
+        assert!(String::from_utf8_lossy(&told.body).contains(part), "{told:?}");
+        broken.store(false, std::sync::atomic::Ordering::SeqCst);
+        turns(200).await;
+    }
+}
+
+#[tokio::test]
 async fn every_act_is_recorded_before_and_after_and_no_secret_with_it() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let path: &'static str = file.path().to_str().unwrap().to_owned().leak();

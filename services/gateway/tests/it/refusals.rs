@@ -191,7 +191,7 @@ async fn a_store_that_does_not_answer_or_does_not_know_fails_closed() {
 
 #[tokio::test]
 async fn a_lane_above_its_high_water_mark_reserves_nothing_more() {
-    let settings = vec![("SECKILL_LANE_HIGH_WATER", "1000")];
+    let settings = vec![("SECKILL_LANE_HIGH_WATER", "10")];
     let app = App::with(Options { settings, ..Options::default() }).await;
     let (ticket, _) = app.ticket("alice").await;
     app.queue.depth.store(50_000, std::sync::atomic::Ordering::SeqCst);
@@ -201,6 +201,26 @@ async fn a_lane_above_its_high_water_mark_reserves_nothing_more() {
     assert_eq!(app.reservations(), 0, "before reserving");
     app.queue.depth.store(0, std::sync::atomic::Ordering::SeqCst);
     until("relief", async || (app.order("alice", &ticket, 1).await.status == 202).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_sale_has_a_share_of_a_lane_that_others_fill() {
+    let settings = vec![("SECKILL_LANE_HIGH_WATER", "64")];
+    let app = App::with(Options { settings, ..Options::default() }).await;
+    let (late, _) = app.ticket("late").await;
+    app.queue.depth.store(50_000, std::sync::atomic::Ordering::SeqCst);
+    // The second one from here on begins when the first is known.
+    let known = app.queue.samples.load(std::sync::atomic::Ordering::SeqCst) + 2;
+    let samples = || app.queue.samples.load(std::sync::atomic::Ordering::SeqCst);
+    until("the sample", async || (samples() >= known).then_some(())).await;
+    // A sixteenth of the mark is its own. Of a lane that does not drain, nothing comes back.
+    for buyer in ["ann", "bob", "cid", "dan"] {
+        app.buy(buyer).await;
+    }
+    app.ticket_answer("eve").await.refused("overloaded");
+    app.order("late", &late, 1).await.refused("overloaded");
+    app.queue.depth.store(0, std::sync::atomic::Ordering::SeqCst);
+    until("relief", async || (app.order("late", &late, 1).await.status == 202).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

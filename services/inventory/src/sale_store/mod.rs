@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use contract::rules::SaleRules;
 use domain::{Clock, Phase, SaleId, SaleTerms, TermsError, UnixMillis};
-use service_kit::database;
+use service_kit::{DatabaseUrl, database};
 use stock::StockConfig;
 
 /// Sales kept at most; creating another is refused.
@@ -160,17 +160,9 @@ pub trait SaleStore: Send + Sync {
 /// # Errors
 /// An unknown scheme, or a database that cannot be opened.
 pub async fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn SaleStore>, SaleStoreError> {
-    match url.split_once(':') {
-        Some(("sqlite", path)) => Ok(Arc::new(sqlite::SqliteSales::open(path, clock).await?)),
-        Some(("postgres" | "postgresql", _)) => {
-            Ok(Arc::new(postgres::PostgresSales::open(url, clock).await?))
-        }
-        // Only the scheme: the rest may hold a password.
-        other => {
-            let scheme = other.map_or("", |(scheme, _)| scheme);
-            let why = format!("no sale store for {scheme:?} (expected sqlite:PATH or postgres://…)");
-            Err(SaleStoreError::Refused(why))
-        }
+    match DatabaseUrl::of(url).map_err(|e| SaleStoreError::Refused(e.to_string()))? {
+        DatabaseUrl::Sqlite(path) => Ok(Arc::new(sqlite::SqliteSales::open(path, clock).await?)),
+        DatabaseUrl::Postgres(url) => Ok(Arc::new(postgres::PostgresSales::open(url, clock).await?)),
     }
 }
 

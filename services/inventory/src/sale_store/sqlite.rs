@@ -1,5 +1,6 @@
 //! Sales in SQLite.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ pub(super) struct SqliteSales {
 }
 
 impl SqliteSales {
-    pub(super) async fn open(path: &str, clock: Arc<dyn Clock>) -> Result<Self, SaleStoreError> {
+    pub(super) async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, SaleStoreError> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)

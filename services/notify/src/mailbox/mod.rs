@@ -11,7 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use contract::events::Notice;
 use domain::BuyerId;
-use service_kit::database;
+use service_kit::{DatabaseUrl, database};
 
 /// Notices kept, about; the oldest give way.
 const NOTICES_MAX: i64 = 50_000;
@@ -58,14 +58,8 @@ pub trait Mailbox: Send + Sync {
 /// # Errors
 /// An unknown scheme, or a database that cannot be opened.
 pub async fn open(url: &str) -> Result<Arc<dyn Mailbox>, MailboxError> {
-    match url.split_once(':') {
-        Some(("sqlite", path)) => Ok(Arc::new(sqlite::SqliteMailbox::open(path).await?)),
-        Some(("postgres" | "postgresql", _)) => Ok(Arc::new(postgres::PostgresMailbox::open(url).await?)),
-        // Only the scheme: the rest may hold a password.
-        other => {
-            let scheme = other.map_or("", |(scheme, _)| scheme);
-            let why = format!("no mailbox for {scheme:?} (expected sqlite:PATH or postgres://…)");
-            Err(MailboxError::Refused(why))
-        }
+    match DatabaseUrl::of(url).map_err(|e| MailboxError::Refused(e.to_string()))? {
+        DatabaseUrl::Sqlite(path) => Ok(Arc::new(sqlite::SqliteMailbox::open(path).await?)),
+        DatabaseUrl::Postgres(url) => Ok(Arc::new(postgres::PostgresMailbox::open(url).await?)),
     }
 }

@@ -1,5 +1,6 @@
 //! The sandbox mailbox in SQLite.
 
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -32,7 +33,7 @@ struct NewRow<'a> {
 }
 
 impl SqliteMailbox {
-    pub(super) async fn open(path: &str) -> Result<Self, MailboxError> {
+    pub(super) async fn open(path: &Path) -> Result<Self, MailboxError> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)

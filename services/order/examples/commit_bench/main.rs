@@ -19,7 +19,7 @@ use service_kit::SystemClock;
 const ORDERS: usize = 400_000;
 const BATCH: usize = 500;
 
-type Failure = Box<dyn std::error::Error>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// What is committed.
 struct Plan {
@@ -35,7 +35,8 @@ async fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).map(|a| a.parse::<usize>());
     let orders = arguments.next().and_then(Result::ok).unwrap_or(ORDERS);
     let batch = arguments.next().and_then(Result::ok).unwrap_or(BATCH).max(1);
-    match run(orders, batch).await {
+    // On a thread of the runtime, where the service's consumers are too.
+    match tokio::spawn(run(orders, batch)).await.unwrap_or_else(|e| Err(e.into())) {
         Ok(report) => {
             println!("{report}");
             ExitCode::SUCCESS

@@ -16,6 +16,7 @@ use contract::internal::{PutAllocation, SnapshotLine};
 use contract::lane::LaneMessage;
 use domain::{BuyerId, Clock, Epoch, OrderId, SaleId};
 use futures_util::stream::BoxStream;
+use service_kit::{DatabaseUrl, UnknownScheme};
 
 pub use postgres::PostgresStore;
 pub use records::{
@@ -52,8 +53,8 @@ impl StoreError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The URL names no engine this build has.
-    #[error("SECKILL_DATABASE_URL: {0} (expected sqlite:PATH or postgres://…)")]
-    Scheme(String),
+    #[error("SECKILL_DATABASE_URL: {0}")]
+    Scheme(#[from] UnknownScheme),
     /// The engine is there but does not open.
     #[error("SECKILL_DATABASE_URL: {0}")]
     Engine(#[from] StoreError),
@@ -170,17 +171,10 @@ pub async fn open_pooled(
     connections: u32,
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<dyn OrderStore>, OpenError> {
-    match url.split_once(':') {
-        Some(("postgres" | "postgresql", _)) => Ok(Arc::new(PostgresStore::open(url, connections).await?)),
-        Some(("sqlite", path)) => {
-            let store = SqliteStore::open(path.as_ref(), SqliteOptions::default(), clock).await?;
-            Ok(Arc::new(store))
+    match DatabaseUrl::of(url)? {
+        DatabaseUrl::Postgres(url) => Ok(Arc::new(PostgresStore::open(url, connections).await?)),
+        DatabaseUrl::Sqlite(path) => {
+            Ok(Arc::new(SqliteStore::open(path, SqliteOptions::default(), clock).await?))
         }
-        _ => Err(OpenError::Scheme(format!("no order store for {:?}", scheme_of(url)))),
     }
-}
-
-/// Only the scheme goes into messages: the rest may hold a password.
-fn scheme_of(url: &str) -> &str {
-    url.split_once(':').map_or("", |(scheme, _)| scheme)
 }

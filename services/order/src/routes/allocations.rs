@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use contract::Code;
-use contract::internal::{AllocationView, PutAllocation};
+use contract::internal::{AllocationView, OutboxView, PutAllocation};
 use domain::Currency;
 use futures_util::StreamExt;
 use service_kit::http::{ApiError, StrictJson};
@@ -48,6 +48,11 @@ pub(super) async fn get(
     Path(sale): Path<String>,
 ) -> Result<Json<AllocationView>, ApiError> {
     app.store.allocation(&sale_id(&sale)?).await?.map(view).ok_or_else(not_found)
+}
+
+/// `GET /internal/v1/outbox`: whether what happened to allocations is still to be told.
+pub(super) async fn outbox(State(app): State<App>) -> Result<Json<OutboxView>, ApiError> {
+    Ok(Json(OutboxView { oldest_ms: app.store.backlog().await?.outbox_oldest_ms }))
 }
 
 /// `GET /internal/v1/allocations/{sale}/snapshot`: NDJSON. A line that cannot be read ends the stream

@@ -52,6 +52,7 @@ pub(crate) fn router(config: &Config, deps: &Dependencies) -> Router {
         .route("/webhook", post(webhooks::receive))
         .route("/allocations/{sale}", get(allocations::get).put(allocations::put))
         .route("/allocations/{sale}/snapshot", get(allocations::snapshot))
+        .route("/outbox", get(allocations::outbox))
         .route("/admin/orders/{id}", get(operators::order))
         .route("/admin/orders/{id}/refund", post(operators::refund))
         .route("/audit", get(operators::audit))

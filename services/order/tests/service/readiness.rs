@@ -28,6 +28,10 @@ impl OrderQueue for Wire {
         OrderQueue::publish(&*self.0, message).await
     }
 
+    fn takes(&self) -> Result<(), QueueError> {
+        self.0.takes()
+    }
+
     async fn consume(&self, lane: u16) -> Result<Box<dyn Consumer>, QueueError> {
         OrderQueue::consume(&*self.0, lane).await
     }

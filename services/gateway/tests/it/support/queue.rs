@@ -25,7 +25,11 @@ pub struct Queue {
     pub published: Mutex<Vec<OrderMessage>>,
     pub fates: Mutex<VecDeque<Fate>>,
     pub depth: AtomicU64,
+    /// How often it was asked for its depth.
+    pub samples: AtomicU64,
     pub unreachable: AtomicBool,
+    /// It can be asked, and takes nothing.
+    pub blocked: AtomicBool,
     /// One permit a publish.
     pub gate: Semaphore,
     pub replayed: Mutex<Vec<String>>,
@@ -37,7 +41,9 @@ impl Default for Queue {
             published: Mutex::default(),
             fates: Mutex::default(),
             depth: AtomicU64::new(0),
+            samples: AtomicU64::new(0),
             unreachable: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
             replayed: Mutex::default(),
         }
@@ -67,11 +73,19 @@ impl OrderQueue for Queue {
         panic!("a gateway does not consume")
     }
 
+    fn takes(&self) -> Result<(), QueueError> {
+        if self.blocked.load(Ordering::SeqCst) {
+            return Err(QueueError::Unreachable("blocked by the test".into()));
+        }
+        Ok(())
+    }
+
     async fn lane_stats(&self) -> Result<Vec<QueueInfo>, QueueError> {
         if self.unreachable.load(Ordering::SeqCst) {
             return Err(QueueError::Unreachable("cut by the test".into()));
         }
         let depth = self.depth.load(Ordering::SeqCst);
+        self.samples.fetch_add(1, Ordering::SeqCst);
         Ok(vec![QueueInfo { name: "lane-0".into(), depth, consumers: 1, in_flight: 0 }])
     }
 }

@@ -116,7 +116,7 @@ struct Before {
     known: HashSet<OrderId>,
     /// Whether every order was looked for; else none is expected to be known.
     expects_known: bool,
-    /// The units that each of the run's buyers holds.
+    /// The units that each of the run's buyers holds who has an order in the sale.
     live_units: HashMap<SaleId, HashMap<BuyerId, u32>>,
 }
 
@@ -124,9 +124,10 @@ impl Before {
     /// Reads it, and the allocations of the sales `to_hold`, whose rows are locked.
     ///
     /// Looking for every order costs as much as a third of the insert, and nearly all are new: what comes
-    /// again comes first, or is a batch cut otherwise than before. So the ends are looked for, and all
-    /// only if one of them is known. A known order between two new ones fails the insert, and the
-    /// transaction is made again, looking for all.
+    /// again comes first, or is a batch cut otherwise than before. So the ends are looked for, and those whose buyer has
+    /// an order already: a gateway that had no confirm in time sends an order once more, and it stands anywhere. If one
+    /// of them is known, all are looked for. **An insert of a known id would wait for whoever is changing that order**,
+    /// and who changes it waits for the allocation that this transaction holds.
     async fn read(
         tx: &mut LedgerTx<'_>,
         orders: &BTreeMap<&SaleId, Vec<&OrderMessage>>,
@@ -134,7 +135,7 @@ impl Before {
     ) -> Result<Self, Fault> {
         if !tx.lost_before {
             let before = Self::looking_for(tx, ends(orders), orders, to_hold.clone()).await?;
-            if before.known.is_empty() {
+            if before.known.is_empty() && !is_any_known(tx.conn(), before.of_known_buyers(orders)).await? {
                 return Ok(before);
             }
         }
@@ -148,15 +149,17 @@ impl Before {
         orders: &BTreeMap<&SaleId, Vec<&OrderMessage>>,
         to_hold: Vec<&str>,
     ) -> Result<Self, Fault> {
-        let buyers: BTreeSet<&str> = orders.values().flatten().map(|m| m.buyer.as_str()).collect();
+        let buyers: Vec<&str> = orders.values().flatten().map(|m| m.buyer.as_str()).collect();
         let found = sqlx::query(concat!(
             "select seckill_now() as now, null::uuid as id, null::text as sale, null::text as buyer,
                  null::bigint as units, null::text as currency, null::bigint[] as numbers
              union all
              select null, id, null, null, null, null, null from orders where id = any($1)
              union all
-             select null, null, sale, buyer, sum(quantity)::bigint, null, null from orders
-             where buyer = any($2) and sale = any($3) and status in ('pending_payment', 'paid')
+             select null, null, sale, buyer,
+                 coalesce(sum(quantity) filter (where status in ('pending_payment', 'paid')), 0)::bigint, null, null
+             from orders
+             where buyer = any($2) and sale = any($3)
              group by sale, buyer
              union all
              select null, null, sale, null, null, currency, array[",
@@ -164,7 +167,7 @@ impl Before {
             "] from allocations where sale = any($4)"
         ))
         .bind(ids)
-        .bind(buyers.into_iter().collect::<Vec<_>>())
+        .bind(buyers)
         .bind(orders.keys().map(|sale| sale.as_str()).collect::<Vec<_>>())
         .bind(to_hold)
         .fetch_all(tx.conn())
@@ -184,6 +187,22 @@ impl Before {
         }
         Ok(Self { now, known, expects_known: false, live_units })
     }
+
+    /// Those of the run's orders whose buyer has an order in their sale.
+    fn of_known_buyers(&self, orders: &BTreeMap<&SaleId, Vec<&OrderMessage>>) -> Vec<Uuid> {
+        let is_known = |m: &&&OrderMessage| {
+            self.live_units.get(&m.sale).is_some_and(|of_sale| of_sale.contains_key(&m.buyer))
+        };
+        orders.values().flatten().filter(is_known).map(|m| rows::key(m.order)).collect()
+    }
+}
+
+async fn is_any_known(conn: &mut PgConnection, ids: Vec<Uuid>) -> Result<bool, Fault> {
+    if ids.is_empty() {
+        return Ok(false);
+    }
+    let known = sqlx::query_scalar("select exists (select from orders where id = any($1))");
+    Ok(known.bind(ids).fetch_one(conn).await?)
 }
 
 fn ids(orders: &BTreeMap<&SaleId, Vec<&OrderMessage>>) -> Vec<Uuid> {

@@ -293,6 +293,26 @@ async fn a_transaction_lost_to_a_deadlock_is_made_again() {
     panic!("the store was never the one that was chosen");
 }
 
+/// A gateway that had no confirm in time sends an order once more, and it comes between others; its buyer is cancelling
+/// it meanwhile.
+#[tokio::test]
+#[ignore = "needs Postgres: cargo xtask test runs it"]
+async fn a_batch_waits_for_nobody_who_changes_an_order_that_comes_again() {
+    for change in ["update orders set status = 'cancelled'", "update orders set reason = reason"] {
+        let (bench, _other) = fresh_pair().await;
+        let bench = bench.with_sale(9, 1).await;
+        assert_eq!(bench.commit(&[order(2, "b", 1)]).await.taken, 1);
+        let mut held = bench.connect().await;
+        let mut tx = held.begin().await.unwrap();
+        sqlx::query(change).execute(&mut *tx).await.unwrap();
+        let batch = [order(1, "a", 1), order(2, "b", 1), order(3, "c", 1)];
+        let outcome = bench.store.commit_batch(&batch).await.unwrap();
+        assert_eq!((outcome.taken, outcome.duplicates), (2, 1));
+        tx.rollback().await.unwrap();
+        bench.assert_sound().await;
+    }
+}
+
 /// A replica that was stopped in the middle of a transaction keeps others from the sale, not for ever; and
 /// that is no fault of the messages that wait.
 #[tokio::test]

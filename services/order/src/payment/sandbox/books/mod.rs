@@ -6,11 +6,10 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
-
 use async_trait::async_trait;
 use contract::api::{WebhookEvent, WebhookKind};
 use domain::UnixMillis;
+use service_kit::DatabaseUrl;
 
 use crate::payment::{Charge, ChargeStatus, ProviderError};
 
@@ -94,13 +93,11 @@ pub(super) trait Books: Send + Sync {
 
 /// Opens the books that lie beside the ledger.
 pub(super) async fn open(database_url: &str) -> Result<Box<dyn Books>, String> {
-    let opened: Result<Box<dyn Books>, sqlx::Error> = match database_url.split_once(':') {
-        Some(("sqlite", path)) => sqlite::SqliteBooks::open(Path::new(path)).await.map(|b| Box::new(b) as _),
-        Some(("postgres" | "postgresql", _)) => {
-            postgres::PostgresBooks::open(database_url).await.map(|b| Box::new(b) as _)
-        }
-        _ => return Err("expected sqlite:PATH or postgres://…".into()),
-    };
+    let opened: Result<Box<dyn Books>, sqlx::Error> =
+        match DatabaseUrl::of(database_url).map_err(|e| e.to_string())? {
+            DatabaseUrl::Sqlite(path) => sqlite::SqliteBooks::open(path).await.map(|b| Box::new(b) as _),
+            DatabaseUrl::Postgres(url) => postgres::PostgresBooks::open(url).await.map(|b| Box::new(b) as _),
+        };
     opened.map_err(|e| e.to_string())
 }
 

@@ -1,10 +1,10 @@
 //! The HTTP server: hyper with timeouts that fire, a cap on connections, and a bounded drain.
 
+#[cfg(target_os = "linux")]
+mod batch;
 mod places;
 mod rows;
 mod speech;
-#[cfg(target_os = "linux")]
-mod time_slice;
 mod watch;
 
 use std::convert::Infallible;

@@ -1,5 +1,5 @@
 //! A front row and a back row: connections that are refused again and again are served in the back, on threads
-//! of their own that give way a little.
+//! of their own that give way.
 //!
 //! A storm on one sale keeps every processor busy with refusals. In one row, whoever else comes would wait for the
 //! refusals of all connections that are ready before theirs. The front's threads mostly wait, so the scheduler lets them
@@ -15,21 +15,19 @@ use metrics::{Gauge, gauge};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::places::Place;
 #[cfg(target_os = "linux")]
-use super::time_slice;
+use super::batch;
+use super::places::Place;
 use super::watch::Activity;
 
 /// The name of the back row's threads.
 const THREAD_NAME: &str = "back-row";
-/// How far they give way. With more, whatever else wakes up takes the processor away in the middle of their work, also
-/// from refusals that nobody waits behind; with 19, the most there is, that was measured (docs/performance.md).
+/// How far they give way: so nice that those in front hardly feel them, and with a time slice longer than anybody else's,
+/// so that whoever wakes up need not wait for its end. Measured in docs/performance.md.
 #[cfg(target_os = "linux")]
-const NICE: i32 = 1;
-/// Their time slice, in milliseconds: longer than anybody else's, so that whoever wakes up need not wait for its end. It
-/// costs refusals nothing that could be measured; a nice value that does as much takes a fifth of them.
+const NICE: i32 = 10;
 #[cfg(target_os = "linux")]
-const SLICE_MS: u64 = 20;
+const SLICE: Duration = Duration::from_millis(20);
 
 /// Both rows of a listener.
 pub(super) struct Rows {
@@ -128,7 +126,7 @@ impl<C: Future> Guest<C> {
     }
 }
 
-/// As many threads as there are processors, all of which give way a little.
+/// As many threads as there are processors, all of which give way.
 fn back_row() -> Option<Runtime> {
     let mut builder = Builder::new_multi_thread();
     match builder.thread_name(THREAD_NAME).on_thread_start(give_way).enable_all().build() {
@@ -142,9 +140,7 @@ fn back_row() -> Option<Runtime> {
 
 #[cfg(target_os = "linux")]
 fn give_way() {
-    // On Linux, `None` means the calling thread.
-    let nice = rustix::process::setpriority_process(None, NICE).map_err(std::io::Error::from);
-    if let Err(error) = nice.and_then(|()| time_slice::set(Duration::from_millis(SLICE_MS))) {
+    if let Err(error) = batch::work_in_batches(NICE, SLICE) {
         tracing::warn!(%error, "a thread of the back row does not give way");
     }
 }
@@ -342,14 +338,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn the_back_row_gives_way_and_the_front_does_not() {
-        let way = || (rustix::process::getpriority_process(None).unwrap(), time_slice::get());
-        let (before, back) = (way(), back_row().unwrap());
-        let (nice, slice) = back.block_on(async { tokio::spawn(async move { way() }).await.unwrap() });
-        assert_eq!(nice, NICE);
-        // Older kernels do not know of one.
-        if before.1.is_some() {
-            assert_eq!(slice, Some(Duration::from_millis(SLICE_MS)));
-        }
-        assert_eq!(way(), before);
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let (before, back) = (nice(), back_row().unwrap());
+        assert_eq!(back.block_on(async { tokio::spawn(async move { nice() }).await.unwrap() }), NICE);
+        assert_eq!(nice(), before);
     }
 }

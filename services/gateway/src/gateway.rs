@@ -22,7 +22,7 @@ use crate::limits::{
 use crate::measure::Measures;
 use crate::page_cache::{Item, PageCache};
 use crate::pressure::Pressure;
-use crate::purchase::{Accepted, Answer, Caller, Decisions, Refusal, SingleFlight};
+use crate::purchase::{Accepted, Caller, Decisions, Landed, Refusal, SingleFlight};
 use crate::routes::document::Document;
 use crate::sale::{BuyerLimit, Sale};
 use crate::shares::Shares;
@@ -63,7 +63,7 @@ pub(crate) struct Gateway {
     pub(crate) room_streams: Arc<Semaphore>,
     pub(crate) accepted: Accepted,
     /// Purchases at work: for how many units, and how they were answered.
-    pub(crate) flights: SingleFlight<(i64, Answer)>,
+    pub(crate) flights: SingleFlight<Landed>,
     /// Orders being looked up.
     pub(crate) looks: SingleFlight<Look>,
     /// Orders being searched for in the stock of many sales.

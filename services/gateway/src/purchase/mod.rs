@@ -30,6 +30,7 @@ pub use accepted::Accepted;
 pub(crate) use answer::json;
 pub use answer::{Answer, Refusal};
 pub use decisions::Decisions;
+pub(crate) use orders::Landed;
 pub use single_flight::SingleFlight;
 
 /// Who sends a request, as far as it shows.

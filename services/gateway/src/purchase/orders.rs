@@ -11,8 +11,18 @@ use super::reserve_and_publish::Purchase;
 use super::single_flight::Role;
 use super::{Caller, body};
 use crate::gateway::Gateway;
+use crate::limits::Standing;
 use crate::sale::Sale;
 use crate::tickets::{Claims, Presented};
+
+/// What a flight brings to all who share it.
+#[derive(Clone)]
+pub(crate) struct Landed {
+    quantity: i64,
+    answer: Answer,
+    /// Where its buyer stood with the limit that was counted.
+    standing: Option<Standing>,
+}
 
 /// How often a request takes another look at its ticket's flight before it is told to come back.
 const JOINS_MAX: usize = 3;
@@ -82,8 +92,7 @@ impl Request<'_> {
         let claims = self.believe(&buyer)?;
         if self.confirmed().is_none()
             && let Some(flight) = self.gateway.flights.follow(claims.order)
-            && let Some((quantity, answer)) = flight.result().await
-            && quantity == self.quantity
+            && let Some(answer) = self.answer_of(flight.result().await)
         {
             return Ok(Some(answer));
         }
@@ -142,18 +151,27 @@ impl Request<'_> {
                         return self.present(claims, known).await;
                     }
                     let answer = self.purchase(claims, closed).await.unwrap_or_else(Answer::from);
-                    lead.complete((self.quantity, answer.clone()));
+                    let standing = self.caller.standing.lock().clone();
+                    lead.complete(Landed { quantity: self.quantity, answer: answer.clone(), standing });
                     return Ok(answer);
                 }
-                Role::Follower(flight) => match flight.result().await {
-                    Some((quantity, answer)) if quantity == self.quantity => return Ok(answer),
+                Role::Follower(flight) => {
+                    if let Some(answer) = self.answer_of(flight.result().await) {
+                        return Ok(answer);
+                    }
                     // Accepted, it is remembered by now, and the next round compares the quantities.
-                    Some(_) | None => {}
-                },
+                }
                 Role::Full => break,
             }
         }
         Err(Refusal::new(Code::Overloaded).into())
+    }
+
+    /// What a flight has brought, if it was for the same quantity.
+    fn answer_of(&self, landed: Option<Landed>) -> Option<Answer> {
+        let landed = landed.filter(|landed| landed.quantity == self.quantity)?;
+        *self.caller.standing.lock() = landed.standing;
+        Some(landed.answer)
     }
 
     /// The filters that count, and then the work.

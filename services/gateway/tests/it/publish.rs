@@ -312,7 +312,9 @@ async fn who_waited_for_a_flight_that_failed_passes_the_limits_before_doing_its_
     app.queue.gate.add_permits(50);
     first.await.unwrap().refused("unavailable");
     for other in others {
-        other.await.unwrap().refused("rate_limited");
+        let answer = other.await.unwrap();
+        answer.refused("rate_limited");
+        assert!(answer.header("ratelimit").is_some(), "whoever shares it is told where the buyer stands");
     }
     assert_eq!(
         app.stock.reserves.load(std::sync::atomic::Ordering::SeqCst),

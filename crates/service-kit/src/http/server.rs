@@ -137,6 +137,9 @@ pub async fn serve<H: Handler>(
     let rows = Rows::open(limits.back_row);
     let builder = Arc::new(builder(limits));
     loop {
+        if slots.available_permits() == 0 {
+            metrics::counter!("http_connections_full_total").increment(1);
+        }
         let slot = tokio::select! {
             slot = slots.clone().acquire_owned() => slot,
             () = shutdown.cancelled() => break,

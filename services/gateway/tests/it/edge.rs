@@ -157,6 +157,36 @@ async fn one_address_holds_so_many_connections_and_no_more() {
     .await;
 }
 
+#[tokio::test]
+async fn a_connection_above_the_limit_waits_until_another_has_gone() {
+    async fn ask(stream: &mut TcpStream) {
+        stream.write_all(b"GET /api/v1/sales/sale-1/gate HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    }
+    async fn hear(stream: &mut TcpStream) {
+        let answered = stream.read(&mut [0; 4096]).await.unwrap();
+        assert!(answered > 0, "cut");
+    }
+    let settings = vec![("SECKILL_CONNECTIONS_MAX", "2"), ("SECKILL_HEADER_TIMEOUT_MS", "60000")];
+    let app = App::with(Options { settings, ..Options::default() }).await;
+    let mut first = TcpStream::connect(app.address).await.unwrap();
+    let mut second = TcpStream::connect(app.address).await.unwrap();
+    for stream in [&mut first, &mut second] {
+        ask(stream).await;
+        hear(stream).await;
+    }
+    // The kernel takes it; the gateway does not.
+    let mut third = TcpStream::connect(app.address).await.unwrap();
+    ask(&mut third).await;
+    for _ in 0..50 {
+        ask(&mut first).await;
+        hear(&mut first).await;
+    }
+    let early = third.try_read(&mut [0; 1]).map_err(|e| e.kind());
+    assert_eq!(early, Err(std::io::ErrorKind::WouldBlock), "it was answered");
+    drop(second);
+    hear(&mut third).await;
+}
+
 /// An HTTP/2 frame.
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();

@@ -233,7 +233,8 @@ impl Inventory {
                 if !disagreements.is_for_good(sale, &allocation, snapshot) || !self.has_heard_all().await {
                     return None;
                 }
-                tracing::error!(%sale, ?allocation, ?snapshot, "the stores disagree with nothing under way: an event was lost");
+                let what = "the stores disagree with nothing under way: an event was lost";
+                tracing::error!(%sale, ?allocation, ?snapshot, "{what}");
                 metrics::counter!("seckill_stores_disagreed_total").increment(1);
                 Some(Fault::Disagrees(epoch))
             }

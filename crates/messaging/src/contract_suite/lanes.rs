@@ -54,12 +54,12 @@ pub async fn a_lane_has_one_active_consumer(harness: &dyn Harness) {
     });
     // It waits either for the consumer or for its first batch.
     until("both consumers are there", || async {
-        assert_eq!(ports.queue.takes(), Ok(()));
         let stats = ports.queue.lane_stats().await.unwrap();
         let waits = is_attached.load(Ordering::SeqCst) || stats.iter().any(|lane| lane.consumers == 2);
         waits.then_some(())
     })
     .await;
+    assert_eq!(ports.queue.takes(), Ok(()));
     publish(&ports, 3..=4).await;
     assert!(timeout(NOT_WITHIN, heard.recv()).await.is_err(), "two active consumers of one lane");
     first.ack_through(taken[0].tag).await.unwrap();

@@ -16,10 +16,11 @@ impl QueueShare {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Of what was in the lane, so many thousandths are still there.
+    /// Of what was in the lane, so many thousandths are still there. Rounded up: a few orders are not drained by a lane
+    /// that hardly moves, however often it is looked at.
     pub(crate) fn keep(&self, thousandths: u64) {
-        let kept =
-            |waiting: u64| Some(waiting.saturating_mul(thousandths) / 1000).filter(|kept| *kept != waiting);
+        let left = |waiting: u64| waiting.saturating_mul(thousandths).div_ceil(1000);
+        let kept = |waiting| Some(left(waiting)).filter(|kept| *kept != waiting);
         // Only `published` changes it meanwhile, which is counted anew then.
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, kept);
     }
@@ -44,6 +45,8 @@ mod tests {
         assert!(share.is_used_up(mark));
         share.keep(1000);
         assert!(share.is_used_up(mark), "nothing was consumed");
+        (0..100).for_each(|_| share.keep(999));
+        assert!(share.is_used_up(mark), "next to nothing was");
         share.keep(899);
         assert!(!share.is_used_up(mark));
         share.keep(0);
